@@ -12,7 +12,11 @@ Names end up in messages as `error[name]`. Nothing of this package is imported h
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class BundlerError(Exception):
@@ -251,6 +255,21 @@ class NotWritableError(HostError):
     """A file or folder cannot be written by this user."""
 
     name = "not-writable"
+
+
+def host_error(error: OSError, path: Path) -> HostError:
+    """Say in our words why `path` could not be written or read."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return DiskFullError(
+            f"no room is left for {path}: {error.strerror}",
+            hint="free some room, or choose another place with --cache-dir and --output",
+        )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return NotWritableError(
+            f"{path} cannot be used: {error.strerror}",
+            hint="check its owner and mode, or choose another place with --cache-dir and --output",
+        )
+    return HostError(f"{path}: {error.strerror or error}", hint="check the file system and its mount")
 
 
 # 6: lock

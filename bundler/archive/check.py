@@ -1,0 +1,203 @@
+"""Reads an image archive with nothing but itself and says what is in it, or what is wrong with it.
+
+It trusts no name: every blob is hashed, every layer is unpacked and hashed again, every reference is followed, and
+nothing may be there that no reference leads to. The archive is read once, in the order in which it was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from bundler.archive import tar, zstd
+from bundler.archive.layout import (
+    MANIFEST_TYPE,
+    NAME_ANNOTATION,
+    PLAIN_LAYER_TYPE,
+    ZSTD_LAYER_TYPE,
+    blob_name,
+)
+from bundler.errors import ArchiveError
+from bundler.model.digest import Digest, digest_from_hex, parse_digest
+from bundler.model.platform import Platform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JSON_LIMIT = 20 << 20
+"""The most containerd reads of a JSON member (core/images/archive/importer.go), in bytes."""
+
+
+@dataclass(frozen=True)
+class ArchivedImage:
+    """An image as an archive has it. `size` is bytes as its blobs lie in the archive, shared ones included."""
+
+    name: str
+    platform: Platform
+    manifest: Digest
+    config: Digest
+    layers: tuple[Digest, ...]
+    size: int
+
+
+def check_archive(path: Path) -> tuple[ArchivedImage, ...]:
+    """Read a `.tar` or `.tar.zst` whole and give its images in the order of its index.
+
+    Raises ArchiveError for the first fault.
+    """
+    checker = _Checker(path.name)
+    with path.open("rb") as file:
+        try:
+            stream = zstd.inflated(file) if path.name.endswith(".zst") else file
+            for member in tar.members(stream, path.name):
+                checker.take(member)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise checker.fault(f"not as the OCI image layout demands: {error}") from None
+    return checker.images()
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    name: str
+    platform: Platform
+    digest: Digest
+    size: int
+
+
+@dataclass
+class _Checker:
+    source: str
+    index: list[_Manifest] = field(default_factory=list)
+    docker: list[dict[str, Any]] = field(default_factory=list)
+    awaited: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    manifests: dict[Digest, dict[str, Any]] = field(default_factory=dict)
+    configs: dict[Digest, dict[str, Any]] = field(default_factory=dict)
+    diff_ids: dict[Digest, Digest] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+    def fault(self, what: str) -> ArchiveError:
+        return ArchiveError(f"{self.source}: {what}", hint="it was damaged or made by something else; build it again")
+
+    def take(self, member: tar.Member) -> None:
+        """Read one member whole and note what it says must follow."""
+        if not member.regular or member.content is None:
+            raise self.fault(f"{member.name} is no regular file")
+        if member.name in self.seen:
+            raise self.fault(f"{member.name} is there twice")
+        self.seen.add(member.name)
+        match member.name:
+            case "oci-layout":
+                if self._json(member, None) != {"imageLayoutVersion": "1.0.0"}:
+                    raise self.fault("oci-layout names another version than 1.0.0")
+            case "index.json":
+                self._take_index(self._json(member, None))
+            case "manifest.json":
+                self.docker = self._json(member, None)
+            case name if name in self.awaited:
+                self._take_blob(member, *self.awaited.pop(name))
+            case name:
+                raise self.fault(f"nothing before {name} asks for it")
+
+    def _take_index(self, index: dict[str, Any]) -> None:
+        for descriptor in index["manifests"]:
+            digest = parse_digest(descriptor["digest"])
+            platform = Platform(**descriptor["platform"])
+            name = descriptor["annotations"][NAME_ANNOTATION]
+            self.index.append(_Manifest(name, platform, digest, descriptor["size"]))
+            self._await(digest, descriptor["size"], "manifest", descriptor["mediaType"])
+
+    def _await(self, digest: Digest, size: int, kind: str, media_type: str) -> None:
+        name = blob_name(digest)
+        if name not in self.seen:
+            self.awaited[name] = (kind, (digest, size, media_type))
+
+    def _take_blob(self, member: tar.Member, kind: str, descriptor: tuple[Digest, int, str]) -> None:
+        digest, size, media_type = descriptor
+        if member.size != size:
+            raise self.fault(f"{digest} has {member.size} bytes instead of {size}")
+        if kind == "layer":
+            self.diff_ids[digest] = self._unpack(member, digest, media_type)
+        elif kind == "config":
+            self.configs[digest] = self._json(member, digest)
+        else:
+            if media_type != MANIFEST_TYPE:
+                raise self.fault(f"{digest} is of the kind {media_type}")
+            manifest = self.manifests[digest] = self._json(member, digest)
+            config = manifest["config"]
+            self._await(parse_digest(config["digest"]), config["size"], "config", config["mediaType"])
+            for layer in manifest["layers"]:
+                self._await(parse_digest(layer["digest"]), layer["size"], "layer", layer["mediaType"])
+
+    def _json(self, member: tar.Member, digest: Digest | None) -> Any:
+        if member.size > JSON_LIMIT:
+            raise self.fault(f"{member.name} has more than {JSON_LIMIT} bytes of JSON")
+        assert member.content is not None  # noqa: S101  seen by `take`
+        data = member.content.read()
+        if digest:
+            self._compare(digest, hashlib.sha256(data).hexdigest())
+        return json.loads(data)
+
+    def _unpack(self, member: tar.Member, digest: Digest, media_type: str) -> Digest:
+        assert member.content is not None  # noqa: S101  seen by `take`
+        raw = _Hashed(member.content)
+        if media_type not in {ZSTD_LAYER_TYPE, PLAIN_LAYER_TYPE}:
+            raise self.fault(f"layer {digest} is of the kind {media_type}")
+        if media_type == PLAIN_LAYER_TYPE:
+            while raw.read(1 << 20):
+                pass
+            self._compare(digest, raw.hash.hexdigest())
+            return digest
+        plain = hashlib.sha256()
+        with zstd.inflated(raw) as unpacked:  # type: ignore[arg-type]
+            while chunk := unpacked.read(1 << 20):
+                plain.update(chunk)
+        self._compare(digest, raw.hash.hexdigest())
+        return digest_from_hex(plain.hexdigest())
+
+    def _compare(self, digest: Digest, found: str) -> None:
+        if digest_from_hex(found) != digest:
+            raise self.fault(f"the bytes of {digest} have another hash")
+
+    def images(self) -> tuple[ArchivedImage, ...]:
+        """Put together what was read; every image must be whole."""
+        if self.awaited:
+            raise self.fault(f"{', '.join(sorted(self.awaited))} is missing")
+        if not {"oci-layout", "index.json", "manifest.json"} <= self.seen:
+            raise self.fault("oci-layout, index.json or manifest.json is missing")
+        try:
+            images = tuple(self._image(entry) for entry in self.index)
+            docker = [(entry["Config"], entry["RepoTags"], entry["Layers"]) for entry in self.docker]
+        except (KeyError, TypeError, ValueError) as error:
+            raise self.fault(f"not as the OCI image layout demands: {error}") from None
+        own = [(blob_name(each.config), [each.name], [blob_name(layer) for layer in each.layers]) for each in images]
+        if docker != own:
+            raise self.fault("manifest.json and index.json name different images")
+        return images
+
+    def _image(self, entry: _Manifest) -> ArchivedImage:
+        manifest = self.manifests[entry.digest]
+        config_digest = parse_digest(manifest["config"]["digest"])
+        config = self.configs[config_digest]
+        layers = tuple(parse_digest(layer["digest"]) for layer in manifest["layers"])
+        if [self.diff_ids[layer] for layer in layers] != config["rootfs"]["diff_ids"]:
+            raise self.fault(f"the layers of {entry.name} do not unpack to what its config says")
+        stated = Platform(config["os"], config["architecture"], config.get("variant", ""))
+        if stated != entry.platform:
+            raise self.fault(f"{entry.name} is of {stated}, but its index says {entry.platform}")
+        size = entry.size + manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"])
+        return ArchivedImage(entry.name, stated, entry.digest, config_digest, layers, size)
+
+
+class _Hashed:
+    """A stream that hashes what is read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.hash.update(data)
+        return data

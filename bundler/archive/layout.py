@@ -1,0 +1,161 @@
+"""What stands in an image archive, and in which order.
+
+An OCI image layout (image-spec, image-layout.md) with a `manifest.json` beside it, the form of `docker save`: the one
+combination that containerd, k3s, Docker, podman and skopeo all read (docs/decisions/0003-layer-forms.md).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bundler.model.digest import Digest, digest_of, hex_of
+from bundler.model.reference import parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bundler.model.lock import LayerForm, LockedImage, PackedLayer
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+PLAIN_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+ZSTD_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+NAME_ANNOTATION = "io.containerd.image.name"
+TAG_ANNOTATION = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True)
+class ImageContent:
+    """An image with the layers it was packed into, one for each layer of the image, in its order."""
+
+    image: LockedImage
+    layers: tuple[PackedLayer, ...]
+
+
+@dataclass(frozen=True)
+class Inline:
+    """A member whose bytes are made here."""
+
+    name: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A member that lies in the store as it is."""
+
+    name: str
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True)
+class PlainLayer:
+    """A member whose bytes are those that the stored zstd frame unpacks to."""
+
+    name: str
+    layer: PackedLayer
+
+    @property
+    def size(self) -> int:
+        """Bytes, unpacked."""
+        return self.layer.unpacked_size
+
+
+ArchiveMember = Inline | StoredBlob | PlainLayer
+
+
+def blob_name(digest: Digest) -> str:
+    """Say where a blob lies in an image layout."""
+    return f"blobs/sha256/{hex_of(digest)}"
+
+
+def arrange(contents: Iterable[ImageContent], form: LayerForm) -> tuple[ArchiveMember, ...]:
+    """List the members of an archive: metadata first, then blobs in the order of first use by sorted reference."""
+    ordered = sorted(contents, key=lambda each: each.image.reference)
+    manifests = [_manifest(each, form) for each in ordered]
+    blobs: dict[str, ArchiveMember] = {}
+    for each, manifest in zip(ordered, manifests, strict=True):
+        config = StoredBlob(blob_name(each.image.config), each.image.config, each.image.config_size)
+        own = (
+            Inline(blob_name(digest_of(manifest)), manifest),
+            config,
+            *(_member(layer, form) for layer in each.layers),
+        )
+        for blob in own:
+            blobs.setdefault(blob.name, blob)
+    return (
+        Inline("oci-layout", _compact({"imageLayoutVersion": "1.0.0"})),
+        Inline("index.json", _index(ordered, manifests)),
+        Inline("manifest.json", _docker_manifest(ordered, form)),
+        *blobs.values(),
+    )
+
+
+def _member(layer: PackedLayer, form: LayerForm) -> ArchiveMember:
+    if form == "zstd":
+        return StoredBlob(blob_name(layer.digest), layer.digest, layer.size)
+    return PlainLayer(blob_name(layer.diff_id), layer)
+
+
+def _manifest(content: ImageContent, form: LayerForm) -> bytes:
+    zstd = form == "zstd"
+    layers = [
+        {
+            "mediaType": ZSTD_LAYER_TYPE if zstd else PLAIN_LAYER_TYPE,
+            "digest": layer.digest if zstd else layer.diff_id,
+            "size": layer.size if zstd else layer.unpacked_size,
+        }
+        for layer in content.layers
+    ]
+    config = {"mediaType": CONFIG_TYPE, "digest": content.image.config, "size": content.image.config_size}
+    return _compact({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": layers})
+
+
+def _index(contents: list[ImageContent], manifests: list[bytes]) -> bytes:
+    descriptors = [
+        {
+            "mediaType": MANIFEST_TYPE,
+            "digest": digest_of(manifest),
+            "size": len(manifest),
+            "annotations": _annotations(content.image),
+            "platform": _platform(content.image),
+        }
+        for content, manifest in zip(contents, manifests, strict=True)
+    ]
+    return _compact({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": descriptors})
+
+
+def _annotations(image: LockedImage) -> dict[str, str]:
+    reference = parse_reference(image.reference)
+    # containerd takes the first name as it is; skopeo and podman look for the bare tag in the second.
+    return {NAME_ANNOTATION: reference.name, TAG_ANNOTATION: reference.tag}
+
+
+def _platform(image: LockedImage) -> dict[str, str]:
+    return dict(zip(("os", "architecture", "variant"), image.platform.split("/"), strict=False))
+
+
+def _docker_manifest(contents: list[ImageContent], form: LayerForm) -> bytes:
+    entries = [
+        {
+            "Config": blob_name(each.image.config),
+            "RepoTags": [parse_reference(each.image.reference).name],
+            "Layers": [_member(layer, form).name for layer in each.layers],
+        }
+        for each in contents
+    ]
+    return _compact(entries)
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

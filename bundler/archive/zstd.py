@@ -1,0 +1,171 @@
+"""Everything this project asks of zstd, so that another binding can take its place."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+import zstandard
+
+from bundler.model.lock import Compressor
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+WINDOW_LOG = 25
+"""32 MiB: the most k3s's decoder takes (rancher/wharfie pkg/tarfile, MaxDecoderMemory = 1<<25)."""
+
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class Sink(Protocol):
+    """Anything that takes bytes."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take `data` whole."""
+
+
+def compressor(level: int) -> Compressor:
+    """Describe the compressor of this machine at `level`."""
+    library = ".".join(str(part) for part in zstandard.ZSTD_VERSION)
+    return Compressor(library=library, level=level, window_log=WINDOW_LOG)
+
+
+class FrameWriter:
+    """Compresses what it is given into one zstd frame on `sink`; call `finish` at the end.
+
+    One thread: zstd's own threads give other bytes than none, and cost a job buffer of four windows each. Cores are
+    used by packing several layers at once. The size is never declared, because zstd chooses other parameters when
+    it knows it, and the registry does not tell the size of a layer it serves gzipped.
+    """
+
+    def __init__(self, sink: Sink, compressor: Compressor) -> None:
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            compressor.level,
+            window_log=compressor.window_log,
+            enable_ldm=True,
+            write_checksum=True,
+            write_content_size=False,
+            threads=0,
+        )
+        self._sink = sink
+        self._stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+
+    def write(self, data: bytes) -> int:
+        """Compress more bytes."""
+        self._sink.write(self._stream.compress(data))
+        return len(data)
+
+    def finish(self) -> None:
+        """End the frame."""
+        self._sink.write(self._stream.flush())
+
+
+def frame(data: bytes, compressor: Compressor) -> bytes:
+    """Compress a few bytes into a frame of their own."""
+    buffer = io.BytesIO()
+    writer = FrameWriter(buffer, compressor)
+    writer.write(data)
+    writer.finish()
+    return buffer.getvalue()
+
+
+def inflated(stream: BinaryIO) -> BinaryIO:
+    """Give the plain bytes of `stream`.
+
+    gzip (RFC 1952), zstd (RFC 8878) and plain bytes are told apart by their magic numbers. Reading raises ValueError
+    when the compressed data is damaged, cut short, or needs a window that k3s would refuse.
+    """
+    start = stream.read(len(ZSTD_MAGIC))
+    whole = _Rejoined(start, stream)
+    if start.startswith(GZIP_MAGIC):
+        return io.BufferedReader(_Gunzip(whole), 1 << 18)
+    if start.startswith(ZSTD_MAGIC):
+        return io.BufferedReader(_Unzstd(whole), 1 << 18)
+    return io.BufferedReader(whole, 1 << 18)
+
+
+class _Rejoined(io.RawIOBase):
+    """Bytes that were looked at, and the rest of their stream."""
+
+    def __init__(self, start: bytes, rest: BinaryIO) -> None:
+        self._start, self._rest = start, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self._start:
+            size = len(self._start) if size < 0 else size
+            taken, self._start = self._start[:size], self._start[size:]
+            return taken
+        return self._rest.read(size)
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class _Gunzip(io.RawIOBase):
+    """Plain bytes of a gzip stream, several members included, as registries serve them."""
+
+    def __init__(self, source: _Rejoined) -> None:
+        self._source = source
+        self._inflater = zlib.decompressobj(wbits=31)
+        self._waiting = b""
+        self._inside = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        while True:
+            data = self._waiting or self._source.read(1 << 18)
+            if not data:
+                if self._inside:
+                    raise ValueError("the gzip data is cut short")
+                return 0
+            plain = self._take(data, len(view))
+            if plain:
+                view[: len(plain)] = plain
+                return len(plain)
+
+    def _take(self, data: bytes, limit: int) -> bytes:
+        if self._inflater.eof:
+            self._inflater = zlib.decompressobj(wbits=31)
+        self._inside = True
+        try:
+            plain = self._inflater.decompress(data, limit)
+        except zlib.error as error:
+            raise ValueError(f"the gzip data is damaged: {error}") from None
+        self._waiting = self._inflater.unconsumed_tail
+        if self._inflater.eof:
+            self._inside = False
+            # Zero bytes after the last member are padding (RFC 1952 leaves it open; gzip itself ignores them).
+            self._waiting = self._inflater.unused_data.lstrip(b"\0")
+        return plain
+
+
+class _Unzstd(io.RawIOBase):
+    """Plain bytes of a zstd stream of one or more frames.
+
+    Reads are bounded whatever the data claims; a stream that is cut short just ends, which its digest tells.
+    """
+
+    def __init__(self, source: _Rejoined) -> None:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
+        self._reader = decompressor.stream_reader(cast("BinaryIO", source), read_across_frames=True)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        try:
+            return self._reader.readinto(buffer)
+        except zstandard.ZstdError as error:
+            raise ValueError(f"the zstd data is damaged or needs a window over 32 MiB: {error}") from None

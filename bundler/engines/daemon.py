@@ -1,0 +1,211 @@
+"""The few calls made to a Docker daemon, with its errors turned into ours and a limit on its silence.
+
+The SDK finds the daemon (DOCKER_HOST, contexts, TLS) and speaks its transport; its `images.pull` hides errors and
+may return a stale image of another architecture, and its `get_image` knows no limit, so the requests are made here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+
+import requests
+import urllib3
+
+from bundler.errors import (
+    AccessDeniedError,
+    BundlerError,
+    DaemonFailedError,
+    DaemonPermissionError,
+    DaemonUnavailableError,
+    DiskFullError,
+    ImageNotFoundError,
+    MissingPlatformError,
+    RateLimitError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker.api.client import APIClient
+
+PULL_SILENCE = 300
+"""Seconds without an event after which a pull is given up; extracting a big layer sends events too."""
+
+SAVE_SILENCE = 1800
+"""Seconds without a byte: the engine copies the whole image to its own disk before it sends the first one."""
+
+_EVENT_LIMIT = 1 << 20  # bytes of one event
+
+
+@dataclass(frozen=True)
+class PullEvent:
+    """How far one layer is. `layer` is the short digest (12 hex digits), bytes are as downloaded."""
+
+    layer: str
+    status: str
+    current: int
+
+
+class Daemon:
+    """A Docker daemon that answers. Make it with `connect`."""
+
+    def __init__(self, client: APIClient) -> None:
+        self._client = client
+        self._base = f"{client.base_url}/v{client.api_version}"
+
+    @property
+    def address(self) -> str:
+        """Where the daemon is reached."""
+        return str(self._client.base_url)
+
+    def present(self, name: str) -> bool:
+        """Say whether the daemon has an image of this name, digest or id."""
+        response = self._call("GET", f"/images/{name}/json", timeout=60)
+        with response:
+            if response.status_code not in {200, 404}:
+                _raise_failure(name, _message(response))
+            return response.status_code == 200
+
+    def pull(self, repository: str, digest: str) -> Iterator[PullEvent]:
+        """Pull by digest, which moves no tag; raises for every error the event stream tells."""
+        from docker import auth  # noqa: PLC0415  importing docker costs 0.1 s
+
+        registry, _ = auth.resolve_repository_name(repository)
+        login = auth.get_config_header(self._client, registry)
+        headers = {"X-Registry-Auth": login} if login else {}
+        query = {"fromImage": repository, "tag": digest}
+        response = self._call("POST", "/images/create", params=query, headers=headers, timeout=PULL_SILENCE)
+        name = f"{repository}@{digest}"
+        with response:
+            if response.status_code != 200:
+                _raise_failure(name, _message(response))
+            for event in _events(response, name):
+                if "error" in event:
+                    _raise_failure(name, str(event["error"]))
+                detail = event.get("progressDetail") or {}
+                yield PullEvent(str(event.get("id", "")), str(event.get("status", "")), int(detail.get("current") or 0))
+
+    def save(self, name: str) -> BinaryIO:
+        """Open the stream of `docker save`; the caller closes it. Reading raises DaemonFailedError."""
+        response = self._call("GET", "/images/get", params={"names": name}, timeout=SAVE_SILENCE)
+        if response.status_code != 200:
+            with response:
+                _raise_failure(name, _message(response))
+        return cast("BinaryIO", _SaveStream(response, name))
+
+    def remove(self, name: str) -> None:
+        """Take a name away; the image goes with its last name. Gone already is fine."""
+        with self._call("DELETE", f"/images/{name}", params={"noprune": "1"}, timeout=120) as response:
+            if response.status_code not in {200, 404}:
+                _raise_failure(name, _message(response))
+
+    def _call(self, method: str, path: str, *, timeout: float, **options: Any) -> requests.Response:
+        try:
+            return self._client.request(method, self._base + path, stream=True, timeout=(10, timeout), **options)
+        except requests.RequestException as error:
+            raise _went_away(path, error) from None
+
+
+class _SaveStream:
+    """Bytes of a save, with the transport's errors turned into ours."""
+
+    def __init__(self, response: requests.Response, name: str) -> None:
+        self._response, self._name = response, name
+
+    def read(self, size: int) -> bytes:
+        try:
+            return cast("bytes", self._response.raw.read(size))
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _went_away(f"saving {self._name}", error) from None
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def connect() -> Daemon:
+    """Find the daemon as the docker command would; raises DaemonUnavailableError or DaemonPermissionError."""
+    import docker  # noqa: PLC0415  importing docker costs 0.1 s
+
+    try:
+        client = docker.DockerClient.from_env(timeout=600).api
+        client.ping()
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise _not_connected(error) from None
+    return Daemon(client)
+
+
+def _not_connected(error: Exception) -> BundlerError:
+    causes = list(_causes(error))
+    if any(isinstance(cause, PermissionError) for cause in causes):
+        return DaemonPermissionError(
+            "this user may not use the Docker socket",
+            hint="join the group docker and log in again, run as root, or use --engine registry",
+        )
+    return DaemonUnavailableError(
+        f"no Docker daemon answers: {causes[-1]}",
+        hint="start it (systemctl start docker), check DOCKER_HOST and the context, or use --engine registry",
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        inner = [part for part in error.args if isinstance(part, BaseException)]
+        error = error.__cause__ or error.__context__ or (inner[0] if inner else None)
+
+
+def _events(response: requests.Response, name: str) -> Iterator[dict[str, Any]]:
+    try:
+        for line in response.iter_lines(chunk_size=None):
+            if not line:
+                continue
+            event = json.loads(line[:_EVENT_LIMIT])
+            if isinstance(event, dict):
+                yield event
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise _went_away(f"pulling {name}", error) from None
+
+
+def _message(response: requests.Response) -> str:
+    body = response.raw.read(4096, decode_content=True)
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}"
+
+
+def _went_away(doing: str, error: Exception) -> DaemonFailedError:
+    return DaemonFailedError(
+        f"the Docker daemon broke off while {doing}: {type(error).__name__}",
+        hint="look into its log (journalctl -u docker) and build again; what arrived is kept",
+    )
+
+
+_SIGNS: tuple[tuple[str, type[BundlerError], str], ...] = (
+    ("no matching manifest", MissingPlatformError, "take the architecture out of the recipe, or use another image"),
+    ("toomanyrequests", RateLimitError, "log in with docker login, wait, or name a mirror in sources.registries"),
+    ("rate limit", RateLimitError, "log in with docker login, wait, or name a mirror in sources.registries"),
+    ("no space left", DiskFullError, "free room in the engine's data root, for example with: docker system df"),
+    ("unauthorized", AccessDeniedError, "run docker login for that registry"),
+    ("denied", AccessDeniedError, "run docker login for that registry"),
+    ("authentication required", AccessDeniedError, "run docker login for that registry"),
+    ("no basic auth credentials", AccessDeniedError, "run docker login for that registry"),
+    ("manifest unknown", ImageNotFoundError, "the lock may be older than the registry: k3s-bundler lock --update"),
+    ("not found", ImageNotFoundError, "the lock may be older than the registry: k3s-bundler lock --update"),
+    ("http response to https client", DaemonFailedError, "name the mirror in the daemon's insecure-registries"),
+)
+"""How engines word their errors: they have no codes, and the wording has been the same since Docker 1.10."""
+
+
+def _raise_failure(name: str, message: str) -> NoReturn:
+    lowered = message.lower()
+    for sign, kind, hint in _SIGNS:
+        if sign in lowered:
+            raise kind(f"{name}: the Docker daemon says: {message}", hint=hint)
+    raise DaemonFailedError(
+        f"{name}: the Docker daemon says: {message}", hint="look into the daemon's log, or use --engine registry"
+    )

@@ -1,0 +1,187 @@
+"""Pulling by the OCI distribution spec v1.1: manifests, configs and blobs, through mirrors and with credentials."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from bundler.engines.authorization import RegistryAuthorization
+from bundler.engines.credentials import find_credentials
+from bundler.engines.manifest import INDEX_TYPES, MANIFEST_TYPES
+from bundler.errors import (
+    AccessDeniedError,
+    AssetNotFoundError,
+    BundlerError,
+    DigestMismatchError,
+    ImageNotFoundError,
+    IntegrityError,
+    NetworkError,
+)
+from bundler.model.digest import Digest, digest_of
+from bundler.model.reference import DOCKER_HUB, Reference
+from bundler.net.answers import get_bytes
+from bundler.net.download import Download, download
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from requests import Session
+
+    from bundler.progress import Task
+
+MANIFEST_LIMIT = 16 << 20
+"""Bytes; the spec asks clients to take at least 4 MiB."""
+
+CONFIG_LIMIT = 16 << 20
+"""Bytes of an image config."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a repository is served. `registry` is the host as logins and daemons know it, `origin` scheme and host."""
+
+    registry: str
+    origin: str
+    repository: str
+
+    @property
+    def base(self) -> str:
+        """What URLs of the repository begin with."""
+        return f"{self.origin}/v2/{self.repository}"
+
+    def url(self, kind: str, name: str) -> str:
+        """Address a manifest or blob of the repository."""
+        return f"{self.base}/{kind}/{name}"
+
+
+@dataclass(frozen=True)
+class RawManifest:
+    """A manifest or index as the registry sent it, byte for byte."""
+
+    body: bytes
+    media_type: str
+    digest: Digest
+
+
+class Distribution:
+    """A client for all registries that a recipe needs. Safe to use from several threads."""
+
+    def __init__(self, session: Session, mirrors: Mapping[str, Sequence[str]]) -> None:
+        self._session = session
+        self._mirrors = mirrors
+        self._authorizations: dict[str, RegistryAuthorization] = {}
+        self._lock = threading.Lock()
+
+    def manifest(self, reference: Reference, wanted: Digest | None) -> RawManifest:
+        """Fetch the manifest `wanted`, or the one that the reference's digest or tag points to.
+
+        Raises ImageNotFoundError, AccessDeniedError, RateLimitError, DigestMismatchError and other network errors.
+        """
+        digest = wanted or reference.digest
+        accept = {"Accept": ", ".join(INDEX_TYPES + MANIFEST_TYPES)}
+
+        def fetch(endpoint: Endpoint) -> RawManifest:
+            url = endpoint.url("manifests", digest or reference.tag)
+            answer = get_bytes(
+                self._session, url, limit=MANIFEST_LIMIT, headers=accept, auth=self._authorization(endpoint)
+            )
+            found = digest_of(answer.body)
+            if digest and found != digest:
+                raise _wrong_bytes(reference, endpoint, digest, found)
+            return RawManifest(answer.body, answer.content_type, found)
+
+        return self._first(reference, fetch)
+
+    def config(self, reference: Reference, digest: Digest) -> bytes:
+        """Fetch a config whole; raises as `manifest` does."""
+
+        def fetch(endpoint: Endpoint) -> bytes:
+            url = endpoint.url("blobs", digest)
+            body = get_bytes(self._session, url, limit=CONFIG_LIMIT, auth=self._authorization(endpoint)).body
+            if digest_of(body) != digest:
+                raise _wrong_bytes(reference, endpoint, digest, digest_of(body))
+            return body
+
+        return self._first(reference, fetch)
+
+    def blob(self, reference: Reference, digest: Digest, size: int, part: Path, task: Task) -> None:
+        """Bring a blob of `size` bytes into the file `part`, going on where an earlier run stopped.
+
+        Raises as `manifest` does, and StalledError.
+        """
+
+        def fetch(endpoint: Endpoint) -> None:
+            wanted = Download(urls=(endpoint.url("blobs", digest),), digest=digest, size=size)
+            download(self._session, wanted, part, task=task, auth=self._authorization(endpoint))
+
+        self._first(reference, fetch)
+
+    def _first(self, reference: Reference, fetch: Callable[[Endpoint], T]) -> T:
+        """Ask the mirrors in their order, then the registry itself; what one got wrong the next may have right."""
+        failures = []
+        for endpoint in endpoints_of(reference, self._mirrors):
+            try:
+                return fetch(endpoint)
+            except (NetworkError, IntegrityError) as error:
+                failures.append((endpoint, error))
+        raise _verdict(reference, failures)
+
+    def _authorization(self, endpoint: Endpoint) -> RegistryAuthorization:
+        with self._lock:
+            known = self._authorizations.get(endpoint.base)
+            if known is None:
+                scope, find = f"repository:{endpoint.repository}:pull", partial(find_credentials, endpoint.registry)
+                known = RegistryAuthorization(self._session, endpoint.origin, scope, find)
+                self._authorizations[endpoint.base] = known
+            return known
+
+
+def endpoints_of(reference: Reference, mirrors: Mapping[str, Sequence[str]]) -> tuple[Endpoint, ...]:
+    """List where a repository may be asked for: the mirrors of its registry, then the registry itself.
+
+    A mirror's path stands before the repository, as `https://mirror.corp/hub` serving `/v2/hub/rancher/…`.
+    """
+    found = []
+    for mirror in mirrors.get(reference.registry, ()):
+        parts = urlsplit(mirror)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        prefix = parts.path.strip("/").removeprefix("v2").strip("/")
+        found.append(Endpoint(parts.netloc, origin, "/".join(part for part in (prefix, reference.repository) if part)))
+    found.append(Endpoint(reference.registry, _own_origin(reference.registry), reference.repository))
+    return tuple(found)
+
+
+def _own_origin(registry: str) -> str:
+    if registry == DOCKER_HUB:
+        return "https://registry-1.docker.io"
+    host = urlsplit(f"//{registry}").hostname or ""
+    # As every Docker client does: a registry on this very machine is spoken to in the clear.
+    return f"http://{registry}" if host in {"localhost", "::1"} or host.startswith("127.") else f"https://{registry}"
+
+
+def _verdict(reference: Reference, failures: Sequence[tuple[Endpoint, BundlerError]]) -> BundlerError:
+    """Put the failures of all endpoints into one; its kind is that of the first that is more than "not there"."""
+    hosts = " and ".join(urlsplit(endpoint.origin).netloc for endpoint, _ in failures)
+    telling = next((error for _, error in failures if not isinstance(error, AssetNotFoundError)), None)
+    if telling is None:
+        return ImageNotFoundError(
+            f"{reference}: no such image on {hosts}",
+            hint="check the spelling of repository and tag; a mirror may not carry it yet",
+        )
+    what = f"{reference}: " + "; then ".join(error.what for _, error in failures)
+    if isinstance(telling, AccessDeniedError):
+        return AccessDeniedError(what, hint=f"it does not exist or needs an account: run docker login for {hosts}")
+    return type(telling)(what, hint=telling.hint)
+
+
+def _wrong_bytes(reference: Reference, endpoint: Endpoint, wanted: Digest, found: Digest) -> DigestMismatchError:
+    return DigestMismatchError(
+        f"{reference}: {urlsplit(endpoint.origin).netloc} sent {found} when asked for {wanted}",
+        hint="something between here and the registry changes what it sends; try another mirror",
+    )

@@ -1,0 +1,58 @@
+"""The embedded engine: layers straight from their registries, no Docker needed."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+from bundler.model.reference import parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bundler.engines.distribution import Distribution
+    from bundler.engines.intake import Intake
+    from bundler.model.lock import LockedImage, LockedLayer
+    from bundler.progress import Progress
+
+
+class RegistryEngine:
+    """Pulls by digest through the OCI distribution protocol."""
+
+    name = "registry"
+
+    def __init__(self, distribution: Distribution) -> None:
+        self._distribution = distribution
+
+    def pull(self, images: Sequence[LockedImage], intake: Intake, jobs: int, progress: Progress) -> None:
+        """Bring each config and each layer once, however many images share it."""
+        for image in {image.config: image for image in images}.values():
+            if not intake.store.has(image.config):
+                body = self._distribution.config(parse_reference(image.reference), image.config)
+                intake.take_config(body, image.config, image.reference)
+        wanted = {
+            layer.diff_id: (image, layer)
+            for image in images
+            for layer in image.layers
+            if not intake.packed(layer.diff_id)
+        }
+        progress.expect(sum(layer.size for _, layer in wanted.values()))
+        pool = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
+        try:
+            tasks = [pool.submit(self._bring, image, layer, intake, progress) for image, layer in wanted.values()]
+            done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _bring(self, image: LockedImage, layer: LockedLayer, intake: Intake, progress: Progress) -> None:
+        title = f"{image.reference} {layer.digest[7:19]}"
+        with intake.store.partial(layer.digest) as part, progress.task(title, layer.size) as task:
+            if intake.packed(layer.diff_id):  # another process may have brought it while this one waited
+                return
+            self._distribution.blob(parse_reference(image.reference), layer.digest, layer.size, part, task)
+            with part.open("rb") as stream, progress.task(f"{title} pack", None) as packing:
+                intake.take_layer(stream, layer.diff_id, image.reference, packing)
+            # The packed form is what stays; a second copy of every layer would double the cache.
+            part.unlink()

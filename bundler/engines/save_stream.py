@@ -1,0 +1,67 @@
+"""Reads what `docker save` writes, whatever Docker wrote it.
+
+Layouts differ (Docker to 24, from 25, containerd image store) and change; bytes do not. So nothing is believed but
+content: a member is a config or a layer of the lock when its bytes have the digest the lock says. Symbolic links of
+the old layout are passed over, for what they point to is in the same archive.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, BinaryIO
+
+from bundler.archive import tar
+from bundler.errors import IncompleteImageError
+from bundler.model.digest import Digest, digest_from_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bundler.engines.intake import Intake
+    from bundler.model.lock import LockedImage
+    from bundler.progress import Task
+
+_NAMED_BY_DIGEST = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json|\.tar)?")
+
+
+def take_save_stream(stream: BinaryIO, images: Sequence[LockedImage], intake: Intake, source: str, task: Task) -> None:
+    """Bring the configs and layers of `images` from one `docker save` into `intake`.
+
+    Raises IncompleteImageError when something of them is not in the stream, ArchiveError when it is cut short.
+    """
+    configs = {image.config: image for image in images}
+    # A containerd store keeps layers as the registry has them, named by their compressed digest.
+    diff_ids = {
+        name: layer.diff_id for image in images for layer in image.layers for name in (layer.digest, layer.diff_id)
+    }
+    for member in tar.members(stream, source):
+        if not member.regular or member.content is None:
+            continue
+        digest = _digest_in(member.name)
+        if digest in configs:
+            intake.take_config(member.content.read(), digest, source)
+        elif digest in diff_ids:
+            if intake.packed(diff_ids[digest]) is None:
+                intake.take_layer(member.content, diff_ids[digest], source, task)
+        elif member.name.endswith("layer.tar"):
+            missing = {diff_id for diff_id in diff_ids.values() if intake.packed(diff_id) is None}
+            if missing:
+                intake.pack(member.content, source, missing, task)
+    for image in images:
+        _require_whole(image, intake, source)
+
+
+def _digest_in(name: str) -> Digest | None:
+    match = _NAMED_BY_DIGEST.fullmatch(name)
+    return digest_from_hex(match[1]) if match else None
+
+
+def _require_whole(image: LockedImage, intake: Intake, source: str) -> None:
+    missing = [layer.diff_id for layer in image.layers if intake.packed(layer.diff_id) is None]
+    if not intake.store.has(image.config):
+        missing.insert(0, image.config)
+    if missing:
+        raise IncompleteImageError(
+            f"{source} saved {image.reference} for {image.platform} without {', '.join(missing)}",
+            hint="the daemon's image store is incomplete: remove the image there, or use --engine registry",
+        )

@@ -1,0 +1,19 @@
+"""The base of every model that is read from or written to JSON."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Frozen(BaseModel):
+    """A value that never changes, refuses unknown keys and is written with camelCase keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True)
+
+    def to_json(self) -> bytes:
+        """Write sorted, indented JSON with a final newline: the same value always gives the same bytes."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"

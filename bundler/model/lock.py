@@ -1,0 +1,127 @@
+"""The lock: everything a bundle is made of, by digest and size.
+
+The same lock gives the same bundle, to the byte, on any machine and through either engine.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from bundler.errors import LockMalformedError
+from bundler.model.digest import DigestField, digest_of
+from bundler.model.frozen import Frozen
+from bundler.model.platform import Architecture  # noqa: TC001  pydantic reads it at run time
+
+LOCK_VERSION = 1
+
+Size = Annotated[int, Field(ge=0)]
+"""Bytes."""
+
+LayerForm = Literal["zstd", "plain"]
+"""How layers lie in an image archive; see docs/decisions/0003-layer-forms.md."""
+
+
+class LockedFile(Frozen):
+    """A file of the release."""
+
+    name: str
+    url: str
+    size: Size
+    digest: DigestField
+
+
+class LockedLayer(Frozen):
+    """A layer as the registry has it (`digest`, `size`) and what it unpacks to (`diff_id`)."""
+
+    digest: DigestField
+    size: Size
+    media_type: str
+    diff_id: DigestField
+
+
+class LockedImage(Frozen):
+    """An image for one platform. `index` is what the tag pointed to; it is the manifest itself for a single image."""
+
+    reference: str
+    index: DigestField
+    manifest: DigestField
+    manifest_size: Size
+    platform: str
+    config: DigestField
+    config_size: Size
+    layers: tuple[LockedLayer, ...]
+
+
+class LockedArchitecture(Frozen):
+    """What one CPU architecture gets: the binary, the images of k3s, and the recipe's own images."""
+
+    arch: Architecture
+    binary: LockedFile
+    checksums: LockedFile
+    image_list: LockedFile
+    k3s_images: tuple[LockedImage, ...]
+    recipe_images: tuple[LockedImage, ...]
+
+    @property
+    def images(self) -> tuple[LockedImage, ...]:
+        """All images, those of k3s first."""
+        return self.k3s_images + self.recipe_images
+
+
+class Compressor(Frozen):
+    """What makes the bytes of a packed layer: another library version or level gives other bytes."""
+
+    library: str
+    level: Annotated[int, Field(ge=1, le=19)]
+    window_log: Annotated[int, Field(ge=10, le=25)]
+
+
+class Lock(Frozen):
+    """A recipe with everything decided. `recipe` is the recipe's fingerprint: another one means another lock."""
+
+    lock_version: Literal[1] = 1
+    name: str
+    recipe: DigestField
+    release: str
+    layers: LayerForm
+    compressor: Compressor
+    architectures: tuple[LockedArchitecture, ...]
+
+    def narrow(self, wanted: tuple[Architecture, ...]) -> Lock:
+        """Keep only some architectures; the caller knows that the lock has them."""
+        kept = tuple(each for each in self.architectures if each.arch in wanted)
+        return self.model_copy(update={"architectures": kept})
+
+    @property
+    def images(self) -> tuple[LockedImage, ...]:
+        """Every image of every architecture."""
+        return tuple(image for each in self.architectures for image in each.images)
+
+
+def parse_lock(data: bytes, source: str) -> Lock:
+    """Read a lock; `source` names the file in errors. Raises LockMalformedError."""
+    try:
+        return Lock.model_validate_json(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise LockMalformedError(
+            f"{source} is not a lock of version {LOCK_VERSION}: {place}: {first['msg']}",
+            hint="make it again with: k3s-bundler lock --update RECIPE",
+        ) from None
+
+
+class PackedLayer(Frozen):
+    """A layer as one zstd frame, by its own digest, and what it unpacks to."""
+
+    diff_id: DigestField
+    digest: DigestField
+    size: Size
+    unpacked_size: Size
+
+
+def packed_layer_key(diff_id: str, compressor: Compressor) -> str:
+    """Name the result of packing `diff_id` with `compressor`: the digest of all inputs."""
+    return digest_of(b"packed layer\n" + diff_id.encode() + b"\n" + compressor.to_json())

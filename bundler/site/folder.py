@@ -1,0 +1,136 @@
+"""A bundle's folder while it is being made: beside its final place, hashed on the way, there whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from bundler.errors import OutputExistsError, host_error
+from bundler.model.digest import Digest, digest_from_hex, hex_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SUMS = "SHA256SUMS"
+
+
+class HashingFile:
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Write and hash."""
+        self.hash.update(data)
+        return self._file.write(data)
+
+
+class BundleFolder:
+    """Takes a bundle's files by relative path. Make it with `new_bundle`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._digests: dict[str, Digest] = {}
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """Write a file; it is synced and its digest noted when the context ends."""
+        target = self.root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                hashing = HashingFile(file)
+                yield cast("BinaryIO", hashing)
+                file.flush()
+                os.fsync(file.fileno())
+            target.chmod(0o644)
+        except OSError as error:
+            raise host_error(error, target) from error
+        self._digests[path] = digest_from_hex(hashing.hash.hexdigest())
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file."""
+        with self.open(path) as file:
+            file.write(data)
+
+    def write_sums(self) -> None:
+        """Write SHA256SUMS over every file so far, in the form of GNU sha256sum, sorted by path."""
+        lines = [f"{hex_of(digest)}  {path}\n" for path, digest in sorted(self._digests.items())]
+        self.write(SUMS, "".join(lines).encode())
+
+
+@contextmanager
+def new_bundle(target: Path, *, replace: bool) -> Iterator[BundleFolder]:
+    """Make a bundle beside `target`, and move it there when the context ends well; otherwise nothing remains.
+
+    Raises OutputExistsError, when `target` exists and may not be replaced or when another process makes it.
+    """
+    require_free(target, replace=replace)
+    beside = target.with_name(f".{target.name}.partial")
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise host_error(error, beside) from error
+    try:
+        _claim(descriptor, target)
+        _empty(beside)  # what a killed build left
+        yield BundleFolder(beside)
+        _publish(beside, target)
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def require_free(target: Path, *, replace: bool) -> None:
+    """Raise OutputExistsError when a bundle may not be put at `target`."""
+    if target.exists() and not replace:
+        raise OutputExistsError(f"{target} exists already", hint="give --replace, or another --output")
+
+
+def _claim(descriptor: int, target: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputExistsError(
+            f"another build is making {target} at this moment", hint="wait for it, or give another --output"
+        ) from None
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _publish(beside: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.old")
+    try:
+        for folder in (beside, *(path for path in beside.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
+            _sync(folder)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
+        beside.rename(target)
+        _sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise host_error(error, target) from error
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The stops on the way from a recipe to a bundle, one module each; `bundler.build` puts them in order."""

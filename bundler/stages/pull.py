@@ -1,0 +1,32 @@
+"""Lock to store: the images, through an engine."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from bundler.engines.intake import Intake
+
+if TYPE_CHECKING:
+    from bundler.engines.engine import Engine
+    from bundler.model.lock import Lock
+    from bundler.progress import Progress
+    from bundler.store.store import Store
+
+
+def pull(lock: Lock, engine: Engine, store: Store, jobs: int, progress: Progress) -> None:
+    """Bring every config and packed layer of the lock into the store.
+
+    What is there already is read once and thrown away when it is damaged, so that the engine brings it again. Raises
+    network, integrity and host errors.
+    """
+    intake = Intake(store, lock.compressor)
+    kept = {image.config for image in lock.images}
+    kept |= {
+        packed.digest for image in lock.images for layer in image.layers if (packed := intake.packed(layer.diff_id))
+    }
+    with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
+        list(pool.map(store.verified, sorted(kept)))
+    wanted = [image for image in lock.images if intake.lacks(image)]
+    if wanted:
+        engine.pull(wanted, intake, jobs, progress)

@@ -1,0 +1,261 @@
+"""Recipe to lock: everything is asked for by name once and written down by digest and size."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.archive.zstd import compressor
+from bundler.engines.manifest import (
+    Config,
+    Index,
+    Manifest,
+    choose,
+    parse_config,
+    parse_manifest,
+    require_platform,
+)
+from bundler.errors import (
+    AssetNotFoundError,
+    DigestMismatchError,
+    MalformedAnswerError,
+    MissingPlatformError,
+    UnsupportedArchitectureError,
+    UsageError,
+)
+from bundler.k3s.assets import IMAGE_LIST, asset_url, binary_asset, checksum_asset
+from bundler.k3s.behaviour import takes_zstd_layers
+from bundler.k3s.channels import latest_of
+from bundler.k3s.checksums import checksum_of, parse_checksums
+from bundler.k3s.images import needed_images, parse_image_list
+from bundler.model.digest import Digest, digest_of
+from bundler.model.lock import Lock, LockedArchitecture, LockedFile, LockedImage, LockedLayer
+from bundler.model.platform import Platform, rank
+from bundler.model.reference import Reference, parse_reference
+from bundler.model.release import Release, is_tag, parse_release
+from bundler.net.answers import get_bytes, head_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from requests import Session
+
+    from bundler.engines.distribution import Distribution
+    from bundler.model.platform import Architecture
+    from bundler.model.recipe import Recipe
+    from bundler.progress import Progress
+    from bundler.store.store import Store
+
+TEXT_LIMIT = 1 << 20
+"""Bytes of a checksum file, an image list or the list of channels."""
+
+_DEEPEST_INDEX = 3
+
+
+def resolve(recipe: Recipe, session: Session, distribution: Distribution, store: Store, jobs: int, progress: Progress) -> Lock:
+    """Decide everything the recipe leaves open. Small things that were read on the way (configs) stay in `store`.
+
+    Raises UnknownReleaseError, UnsupportedArchitectureError, UsageError and the network and integrity errors.
+    """
+    release = _release(recipe, session)
+    _require_layer_form(recipe, release)
+    files = _ReleaseFiles(recipe, release, session)
+    listed = parse_image_list(files.image_list(), files.url(IMAGE_LIST))
+    k3s_images = _without(needed_images(listed, recipe.components.disable), recipe.images.exclude)
+    extra = tuple(parse_reference(text) for text in recipe.images.extra)
+    recipe_images = tuple(sorted(set(extra) - set(k3s_images)))
+    images = _Images(recipe.arch, distribution, store, progress).lock(k3s_images + recipe_images, jobs)
+    architectures = tuple(
+        LockedArchitecture(
+            arch=arch,
+            binary=files.binary(arch),
+            checksums=files.checksums(arch),
+            image_list=files.locked_image_list(),
+            k3s_images=tuple(images[reference][arch] for reference in k3s_images),
+            recipe_images=tuple(images[reference][arch] for reference in recipe_images),
+        )
+        for arch in recipe.arch
+    )
+    return Lock(
+        name=recipe.name,
+        recipe=recipe.fingerprint(),
+        release=release.tag,
+        layers=recipe.images.layers,
+        compressor=compressor(recipe.pack.level),
+        architectures=architectures,
+    )
+
+
+def _release(recipe: Recipe, session: Session) -> Release:
+    if is_tag(recipe.release):
+        return parse_release(recipe.release)
+    channels = recipe.sources.channels
+    return latest_of(recipe.release, get_bytes(session, channels, limit=TEXT_LIMIT).body, channels)
+
+
+def _require_layer_form(recipe: Recipe, release: Release) -> None:
+    if recipe.images.layers == "zstd" and not takes_zstd_layers(release):
+        raise UsageError(
+            f"images.layers is zstd, but the containerd of {release} unpacks no zstd layers (k3s does from v1.22 on)",
+            hint="set images.layers: plain in the recipe",
+        )
+
+
+def _without(images: tuple[Reference, ...], excluded: Sequence[str]) -> tuple[Reference, ...]:
+    """Leave out what the recipe excludes; a name that excludes nothing is a mistake."""
+    kept = images
+    for name in excluded:
+        rest = tuple(image for image in kept if name not in {image.name, f"{image.registry}/{image.repository}"})
+        if rest == kept:
+            raise UsageError(
+                f"images.exclude: {name} is not in the release's list",
+                hint="the list has: " + ", ".join(image.name for image in images),
+            )
+        kept = rest
+    return kept
+
+
+class _ReleaseFiles:
+    """The files of one release, each asked for once."""
+
+    def __init__(self, recipe: Recipe, release: Release, session: Session) -> None:
+        self._sources, self._release, self._session = recipe.sources, release, session
+        self._read: dict[str, bytes] = {}
+
+    def url(self, asset: str) -> str:
+        return asset_url(self._sources.releases, self._release, self._sources.tag_style, asset)
+
+    def image_list(self) -> bytes:
+        """Read the list; to mid-2025 amd64's checksum file names it, since then TLS is all that protects it."""
+        data = self._text(IMAGE_LIST)
+        checksums = parse_checksums(self._text(checksum_asset("amd64")), self.url(checksum_asset("amd64")))
+        stated = checksums.get(IMAGE_LIST)
+        if stated and stated != digest_of(data):
+            raise DigestMismatchError(
+                f"{self.url(IMAGE_LIST)} is {digest_of(data)}, its checksum file says {stated}",
+                hint="the server's copy is damaged or stale: check sources.releases",
+            )
+        return data
+
+    def locked_image_list(self) -> LockedFile:
+        return self._locked_text(IMAGE_LIST)
+
+    def checksums(self, arch: Architecture) -> LockedFile:
+        return self._locked_text(checksum_asset(arch))
+
+    def binary(self, arch: Architecture) -> LockedFile:
+        checksums, asset = checksum_asset(arch), binary_asset(arch)
+        try:
+            text = self._text(checksums)
+        except AssetNotFoundError as error:
+            raise UnsupportedArchitectureError(
+                f"{self._release} has nothing for {arch}: {error.what}",
+                hint="take it out of the recipe's arch, or use a release that has it",
+            ) from None
+        digest = checksum_of(asset, parse_checksums(text, self.url(checksums)), self.url(checksums))
+        size = head_size(self._session, self.url(asset))
+        return LockedFile(name=asset, url=self.url(asset), size=size, digest=digest)
+
+    def _text(self, asset: str) -> bytes:
+        if asset not in self._read:
+            self._read[asset] = get_bytes(self._session, self.url(asset), limit=TEXT_LIMIT).body
+        return self._read[asset]
+
+    def _locked_text(self, asset: str) -> LockedFile:
+        data = self._text(asset)
+        return LockedFile(name=asset, url=self.url(asset), size=len(data), digest=digest_of(data))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A manifest with its digest and size in bytes."""
+
+    manifest: Manifest
+    digest: Digest
+    size: int
+
+
+class _Images:
+    """Locks references for all architectures at once, so that an index is asked for once."""
+
+    def __init__(
+        self, architectures: tuple[Architecture, ...], distribution: Distribution, store: Store, progress: Progress
+    ) -> None:
+        self._architectures, self._distribution, self._store = architectures, distribution, store
+        self._progress = progress
+
+    def lock(self, references: Sequence[Reference], jobs: int) -> dict[Reference, dict[Architecture, LockedImage]]:
+        with ThreadPoolExecutor(jobs, thread_name_prefix="lock") as pool:
+            tasks = {reference: pool.submit(self._lock, reference) for reference in references}
+            try:
+                return {reference: task.result() for reference, task in tasks.items()}
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _lock(self, reference: Reference) -> dict[Architecture, LockedImage]:
+        with self._progress.task(f"lock {reference}", None):
+            raw = self._distribution.manifest(reference, None)
+            top = parse_manifest(raw.body, raw.media_type, str(reference))
+            locked = {}
+            for arch in self._architectures:
+                if isinstance(top, Manifest):
+                    found = _Found(top, raw.digest, len(raw.body))
+                    config = self._config(reference, found)
+                    _require_only_platform(config.platform, arch, str(reference))
+                else:
+                    found = self._descend(reference, top, arch, _DEEPEST_INDEX)
+                    config = self._config(reference, found)
+                    require_platform(config, arch, str(reference))
+                locked[arch] = _locked_image(reference, raw.digest, found, config)
+            return locked
+
+    def _descend(self, reference: Reference, index: Index, arch: Architecture, depth: int) -> _Found:
+        chosen = choose(index, arch, str(reference))
+        raw = self._distribution.manifest(reference, chosen.digest)
+        inner = parse_manifest(raw.body, raw.media_type, str(reference))
+        if isinstance(inner, Manifest):
+            return _Found(inner, chosen.digest, len(raw.body))
+        if depth == 0:
+            raise MalformedAnswerError(
+                f"{reference}: its index holds indexes of indexes", hint="name the image's tag for one platform instead"
+            )
+        return self._descend(reference, inner, arch, depth - 1)
+
+    def _config(self, reference: Reference, found: _Found) -> Config:
+        digest = found.manifest.config.digest
+        if not self._store.verified(digest):
+            self._store.put(self._distribution.config(reference, digest))
+        config = parse_config(self._store.read(digest), str(reference))
+        if len(config.diff_ids) != len(found.manifest.layers):
+            raise MalformedAnswerError(
+                f"{reference}: its manifest has {len(found.manifest.layers)} layers, its config {len(config.diff_ids)}",
+                hint="the image was pushed wrongly; build and push it again",
+            )
+        return config
+
+
+def _require_only_platform(platform: Platform, arch: Architecture, name: str) -> None:
+    if rank(platform, arch) is None:
+        raise MissingPlatformError(
+            f"{name} is not there for linux/{arch}; it is there for {platform} alone",
+            hint=f"take {arch} out of the recipe's arch, or use an image that is built for it",
+        )
+
+
+def _locked_image(reference: Reference, index: Digest, found: _Found, config: Config) -> LockedImage:
+    layers = tuple(
+        LockedLayer(digest=layer.digest, size=layer.size, media_type=layer.media_type, diff_id=diff_id)
+        for layer, diff_id in zip(found.manifest.layers, config.diff_ids, strict=True)
+    )
+    return LockedImage(
+        reference=reference.name,
+        index=index,
+        manifest=found.digest,
+        manifest_size=found.size,
+        platform=str(config.platform),
+        config=found.manifest.config.digest,
+        config_size=found.manifest.config.size,
+        layers=layers,
+    )

@@ -1,0 +1,248 @@
+"""A folder of verified things, each under its digest.
+
+    CACHEDIR.TAG            backup programs leave the folder out (bford.info/cachedir)
+    blobs/sha256/<hex>      verified content
+    layers/<hex>.json       which blob a layer was packed into; <hex> is the hash of all that decides its bytes
+    partial/<hex>           unverified bytes of a transfer that goes on next time
+    locks/                  locks of recipes with overrides, and of recipes nobody may write beside
+    pulled/                 images pulled into an engine for a build and not removed from it again yet
+    tmp/                    being written; nothing here outlives its process
+
+Nothing gets under blobs/ but by a rename after its hash was seen, so readers need no locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from pydantic import ValidationError
+
+from bundler.errors import CacheDamagedError, host_error
+from bundler.model.digest import Digest, digest_from_hex, digest_of, hex_of
+from bundler.model.lock import PackedLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CACHEDIR_TAG = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by k3s-bundler; everything here can be made again.\n"
+)
+CHUNK = 1 << 20
+
+
+class Store:
+    """The cache below `root`. Make it with `open_store`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def locks(self) -> Path:
+        """Where locks are kept that lie beside no recipe."""
+        return self.root / "locks"
+
+    def path(self, digest: Digest) -> Path:
+        """Say where the blob is, or would be."""
+        return self.root / "blobs" / "sha256" / hex_of(digest)
+
+    def has(self, digest: Digest) -> bool:
+        """Say whether the blob is there, without reading it."""
+        return self.path(digest).is_file()
+
+    def verified(self, digest: Digest) -> bool:
+        """Say whether the blob is there and whole, by reading it. A damaged one is thrown away."""
+        path = self.path(digest)
+        try:
+            with path.open("rb") as file:
+                found = digest_from_hex(hashlib.file_digest(file, "sha256").hexdigest())
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise host_error(error, path) from error
+        if found != digest:
+            self._discard(path)
+            return False
+        return True
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob that was seen before; raises CacheDamagedError when it went away."""
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError:
+            raise CacheDamagedError(
+                f"{digest} vanished from the cache {self.root} during the build",
+                hint="run the build again; do not prune a cache that is in use",
+            ) from None
+        except OSError as error:
+            raise host_error(error, self.path(digest)) from error
+
+    def read(self, digest: Digest) -> bytes:
+        """Read a small blob whole."""
+        with self.open(digest) as file:
+            return file.read()
+
+    @contextmanager
+    def writer(self) -> Iterator[BlobWriter]:
+        """Write a new blob; without `commit` nothing remains of it."""
+        folder = self.root / "tmp"
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+        except OSError as error:
+            raise host_error(error, folder) from error
+        path = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield BlobWriter(self, path, file)
+        except OSError as error:
+            raise host_error(error, path) from error
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put(self, data: bytes) -> Digest:
+        """Keep a small blob."""
+        with self.writer() as writer:
+            writer.write(data)
+            return writer.commit()
+
+    @contextmanager
+    def partial(self, digest: Digest) -> Iterator[Path]:
+        """Give the file for an unfinished transfer of `digest`, to this process alone.
+
+        Another process that wants the same digest waits until this one is done; look again whether it `has` it.
+        """
+        folder = self.root / "partial"
+        guard = folder / f"{hex_of(digest)}.guard"
+        try:
+            descriptor = os.open(guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise host_error(error, guard) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            part = folder / hex_of(digest)
+            yield part
+            if not part.exists():
+                guard.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def adopt(self, part: Path, digest: Digest) -> None:
+        """Move a finished transfer, which the caller has verified and synced, under its digest."""
+        path = self.path(digest)
+        try:
+            part.chmod(0o644)
+            part.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise host_error(error, path) from error
+
+    def remove(self, digest: Digest) -> None:
+        """Forget a blob that is not needed any more."""
+        self._discard(self.path(digest))
+
+    def packed_layer(self, key: str) -> PackedLayer | None:
+        """Find what a layer was packed into, if it was and if that blob is there."""
+        record = self.root / "layers" / f"{hex_of(Digest(key))}.json"
+        try:
+            layer = PackedLayer.model_validate_json(record.read_bytes(), by_alias=True, by_name=False)
+        except (FileNotFoundError, ValidationError):
+            return None
+        except OSError as error:
+            raise host_error(error, record) from error
+        return layer if self.has(layer.digest) else None
+
+    def remember_packed_layer(self, key: str, layer: PackedLayer) -> None:
+        """Note what a layer was packed into; its blob is there already."""
+        write_file(self.root / "layers" / f"{hex_of(Digest(key))}.json", layer.to_json())
+
+    def pulled_mark(self, engine: str, name: str) -> Path:
+        """Say where it is noted that `name` was pulled into `engine` for a build, so that a killed build is tidied."""
+        return self.root / "pulled" / hex_of(digest_of(f"{engine}\n{name}".encode()))
+
+    @staticmethod
+    def _discard(path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise host_error(error, path) from error
+
+
+class BlobWriter:
+    """Takes bytes, hashes them on the way, and puts them under their digest at the end."""
+
+    def __init__(self, store: Store, path: Path, file: BinaryIO) -> None:
+        self._store, self._path, self._file = store, path, file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Take more bytes."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def commit(self) -> Digest:
+        """Sync, and move the bytes under their digest."""
+        digest = digest_from_hex(self._hash.hexdigest())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._path.chmod(0o644)
+        target = self._store.path(digest)
+        self._path.replace(target)
+        sync_folder(target.parent)
+        return digest
+
+
+def open_store(root: Path) -> Store:
+    """Open the cache below `root`, making it if need be; clears what dead processes left in tmp/.
+
+    Raises NotWritableError or DiskFullError.
+    """
+    try:
+        for folder in ("blobs/sha256", "layers", "partial", "locks", "pulled", "tmp"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        tag = root / "CACHEDIR.TAG"
+        if not tag.exists():
+            write_file(tag, CACHEDIR_TAG)
+        if not os.access(root / "tmp", os.W_OK):
+            raise PermissionError(13, "Permission denied")
+        for left in (root / "tmp").iterdir():
+            if not _alive(left.name.partition("-")[0]):
+                left.unlink(missing_ok=True)
+    except OSError as error:
+        raise host_error(error, root) from error
+    return Store(root)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a small file so that after a crash it is the old one or the new one; raises DiskFullError and kin."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise host_error(error, path) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(process: str) -> bool:
+    return process.isdecimal() and Path("/proc", process).exists()
