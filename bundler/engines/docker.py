@@ -88,8 +88,10 @@ class DockerEngine:
                 raise host_error(error, mark) from error
             try:
                 self._pull(repository, image, task)
-            except BundlerError as error:
+            except BaseException as error:
                 mark.unlink(missing_ok=True)
+                if not isinstance(error, BundlerError):
+                    raise
                 failures.append(error)
             else:
                 return repository

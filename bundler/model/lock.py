@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from bundler.errors import LockMalformedError
 from bundler.model.digest import DigestField, digest_of
 from bundler.model.frozen import Frozen
-from bundler.model.platform import Architecture  # noqa: TC001  pydantic reads it at run time
+from bundler.model.platform import Architecture
 
 LOCK_VERSION = 1
 

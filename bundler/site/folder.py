@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from bundler.errors import OutputExistsError, host_error
@@ -15,6 +14,7 @@ from bundler.model.digest import Digest, digest_from_hex, hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SUMS = "SHA256SUMS"
 
@@ -74,19 +74,13 @@ def new_bundle(target: Path, *, replace: bool) -> Iterator[BundleFolder]:
     """
     require_free(target, replace=replace)
     beside = target.with_name(f".{target.name}.partial")
-    try:
-        beside.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise host_error(error, beside) from error
-    try:
-        _claim(descriptor, target)
-        _empty(beside)  # what a killed build left
-        yield BundleFolder(beside)
-        _publish(beside, target)
-    finally:
-        os.close(descriptor)
-        shutil.rmtree(beside, ignore_errors=True)
+    with _claimed(beside, target):
+        try:
+            _empty(beside)  # what a killed build left
+            yield BundleFolder(beside)
+            _publish(beside, target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def require_free(target: Path, *, replace: bool) -> None:
@@ -95,13 +89,23 @@ def require_free(target: Path, *, replace: bool) -> None:
         raise OutputExistsError(f"{target} exists already", hint="give --replace, or another --output")
 
 
-def _claim(descriptor: int, target: Path) -> None:
+@contextmanager
+def _claimed(beside: Path, target: Path) -> Iterator[None]:
+    """Hold `beside` for this process alone; the kernel lets go of it when the process dies."""
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise host_error(error, beside) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     except BlockingIOError:
         raise OutputExistsError(
             f"another build is making {target} at this moment", hint="wait for it, or give another --output"
         ) from None
+    finally:
+        os.close(descriptor)
 
 
 def _empty(folder: Path) -> None:

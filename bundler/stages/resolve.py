@@ -32,7 +32,6 @@ from bundler.k3s.images import needed_images, parse_image_list
 from bundler.model.digest import Digest, digest_of
 from bundler.model.lock import Lock, LockedArchitecture, LockedFile, LockedImage, LockedLayer
 from bundler.model.platform import Platform, rank
-from bundler.model.reference import Reference, parse_reference
 from bundler.model.release import Release, is_tag, parse_release
 from bundler.net.answers import get_bytes, head_size
 
@@ -43,7 +42,8 @@ if TYPE_CHECKING:
 
     from bundler.engines.distribution import Distribution
     from bundler.model.platform import Architecture
-    from bundler.model.recipe import Recipe
+    from bundler.model.recipe import Exclusion, Recipe
+    from bundler.model.reference import Reference
     from bundler.progress import Progress
     from bundler.store.store import Store
 
@@ -53,7 +53,9 @@ TEXT_LIMIT = 1 << 20
 _DEEPEST_INDEX = 3
 
 
-def resolve(recipe: Recipe, session: Session, distribution: Distribution, store: Store, jobs: int, progress: Progress) -> Lock:
+def resolve(
+    recipe: Recipe, session: Session, distribution: Distribution, store: Store, jobs: int, progress: Progress
+) -> Lock:
     """Decide everything the recipe leaves open. Small things that were read on the way (configs) stay in `store`.
 
     Raises UnknownReleaseError, UnsupportedArchitectureError, UsageError and the network and integrity errors.
@@ -62,17 +64,17 @@ def resolve(recipe: Recipe, session: Session, distribution: Distribution, store:
     _require_layer_form(recipe, release)
     files = _ReleaseFiles(recipe, release, session)
     listed = parse_image_list(files.image_list(), files.url(IMAGE_LIST))
-    k3s_images = _without(needed_images(listed, recipe.components.disable), recipe.images.exclude)
-    extra = tuple(parse_reference(text) for text in recipe.images.extra)
-    recipe_images = tuple(sorted(set(extra) - set(k3s_images)))
-    images = _Images(recipe.arch, distribution, store, progress).lock(k3s_images + recipe_images, jobs)
+    needed = needed_images(_without(listed, recipe.images.exclude), recipe.components.disable)
+    names = {image.name for image in needed}
+    recipe_images = tuple(image for image in recipe.images.extra if image.name not in names)
+    images = _Images(recipe.arch, distribution, store, progress).lock(needed + recipe_images, jobs)
     architectures = tuple(
         LockedArchitecture(
             arch=arch,
             binary=files.binary(arch),
             checksums=files.checksums(arch),
             image_list=files.locked_image_list(),
-            k3s_images=tuple(images[reference][arch] for reference in k3s_images),
+            k3s_images=tuple(images[reference][arch] for reference in needed),
             recipe_images=tuple(images[reference][arch] for reference in recipe_images),
         )
         for arch in recipe.arch
@@ -102,18 +104,15 @@ def _require_layer_form(recipe: Recipe, release: Release) -> None:
         )
 
 
-def _without(images: tuple[Reference, ...], excluded: Sequence[str]) -> tuple[Reference, ...]:
+def _without(images: tuple[Reference, ...], excluded: Sequence[Exclusion]) -> tuple[Reference, ...]:
     """Leave out what the recipe excludes; a name that excludes nothing is a mistake."""
-    kept = images
-    for name in excluded:
-        rest = tuple(image for image in kept if name not in {image.name, f"{image.registry}/{image.repository}"})
-        if rest == kept:
+    for exclusion in excluded:
+        if not any(exclusion.matches(image) for image in images):
             raise UsageError(
-                f"images.exclude: {name} is not in the release's list",
+                f"images.exclude: {exclusion} is not in the release's list",
                 hint="the list has: " + ", ".join(image.name for image in images),
             )
-        kept = rest
-    return kept
+    return tuple(image for image in images if not any(exclusion.matches(image) for exclusion in excluded))
 
 
 class _ReleaseFiles:

@@ -1,0 +1,77 @@
+"""The path from a recipe to a bundle, on one page."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+from bundler.errors import LockError
+from bundler.site.folder import new_bundle
+from bundler.stages.emit import emit
+from bundler.stages.fetch import fetch
+from bundler.stages.lockfile import read_lock, what_moved, why_outdated, write_lock
+from bundler.stages.pack import pack
+from bundler.stages.pull import pull
+from bundler.stages.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from requests import Session
+
+    from bundler.engines.engine import Engine
+    from bundler.model.bundle import Bundle
+    from bundler.model.lock import Lock
+    from bundler.model.recipe import Recipe
+    from bundler.progress import Progress
+    from bundler.store.store import Store
+
+
+def locked(recipe: Recipe, path: Path) -> Lock:
+    """Take the lock at `path` as it is; raises LockError when it is missing or does not fit."""
+    known = read_lock(path)
+    why = why_outdated(known, recipe) if known else "there is none"
+    if known is None or why:
+        raise LockError(
+            f"{path}: {why}", hint="run k3s-bundler lock --update RECIPE, look at what moved, and commit it"
+        )
+    return known
+
+
+def lock_kept(recipe: Recipe, path: Path, relock: Callable[[], Lock], progress: Progress) -> Lock:
+    """Take the lock at `path` while it fits; otherwise make it anew with `relock`, write it and say what moved."""
+    known = read_lock(path)
+    why = why_outdated(known, recipe) if known else None
+    if known and not why:
+        return known
+    fresh = relock()
+    write_lock(fresh, path)
+    progress.note(f"locked {fresh.release} in {path}" + (f": {why}" if why else ""))
+    for line in what_moved(known, fresh) if known else ():
+        progress.note(f"  {line}")
+    return fresh
+
+
+def bring(lock: Lock, engine: Engine, session: Session, store: Store, jobs: int, progress: Progress) -> None:
+    """Have every digest of the lock in the store: binaries and images at the same time."""
+    progress.stage("fetch")
+    with ThreadPoolExecutor(2, thread_name_prefix="bring") as pool:
+        tasks = [
+            pool.submit(fetch, lock, session, store, progress),
+            pool.submit(pull, lock, engine, store, jobs, progress),
+        ]
+        for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
+            task.result()
+
+
+def assemble(
+    recipe: Recipe, lock: Lock, store: Store, target: Path, jobs: int, progress: Progress, *, replace: bool
+) -> Bundle:
+    """Make the bundle at `target` from what is in the store; all of it, verified, or nothing."""
+    with new_bundle(target, replace=replace) as folder:
+        progress.stage("pack")
+        archives = pack(lock, store, folder, progress)
+        emit(recipe, lock, archives, store, folder, progress)
+        progress.stage("verify")
+        return verify(folder.root, jobs, progress)

@@ -1,0 +1,143 @@
+"""The entry point: parse, call one verb, catch once, exit."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+from bundler import __version__
+from bundler.cli import build, cache, inspect, lock, plan, recipes, schema, verify
+from bundler.cli.progress import Reporter, reporter
+from bundler.errors import BundlerError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+VERBS = {
+    "build": build,
+    "plan": plan,
+    "lock": lock,
+    "verify": verify,
+    "inspect": inspect,
+    "recipes": recipes,
+    "cache": cache,
+    "schema": schema,
+}
+
+_EPILOG = """\
+examples:
+  k3s-bundler plan k3s --arch arm64          what would be fetched
+  k3s-bundler build k3s --arch arm64         make dist/k3s-<release>-arm64
+  k3s-bundler verify dist/k3s-*-arm64        check it, also on the stick
+  sudo sh install.sh                         at the site, in the bundle's folder
+
+exit codes: 0 done, 1 bug, 2 wrong use or recipe, 3 network, registry or daemon, 4 integrity,
+5 missing tool, permission or disk, 6 lock out of date, 130 and 143 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give the exit code."""
+    args = _parser().parse_args(arguments)
+    progress = reporter("none" if args.quiet else args.progress)
+    _watch_signals(progress)
+    try:
+        return int(VERBS[args.verb].run(args, progress))
+    except BundlerError as error:
+        progress.close()
+        _show(error, verbose=args.verbose)
+        return error.exit_code
+    except KeyboardInterrupt:
+        progress.close()
+        print("interrupted; what was fetched is kept, run the same command to go on", file=sys.stderr)
+        return 128 + _Signals.last
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:  # noqa: BLE001  the one place where bugs become an exit code
+        progress.close()
+        _show_bug(error, verbose=args.verbose)
+        return 1
+    finally:
+        progress.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="k3s-bundler",
+        description="Pack a k3s release and its images into one verified bundle that installs without a network.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"k3s-bundler {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, verb in VERBS.items():
+        own = verbs.add_parser(name, help=verb.HELP, description=verb.__doc__)
+        verb.configure(own)
+        own.add_argument(
+            "--progress",
+            choices=("auto", "bars", "lines", "json", "none"),
+            default="auto",
+            help="how long work is shown on stderr (default: bars on a terminal, lines elsewhere)",
+        )
+        own.add_argument("-q", "--quiet", action="store_true", help="say nothing but the result and errors")
+        own.add_argument("-v", "--verbose", action="store_true", help="show where an error came from")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its mistakes told like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        mistake = UsageError(message, hint=f"see: {self.prog} --help")
+        print(mistake, file=sys.stderr)
+        self.exit(mistake.exit_code)
+
+
+class _Signals:
+    last = int(signal.SIGINT)
+
+
+def _watch_signals(progress: Reporter) -> None:
+    """End the first time at the next byte, keeping what can be resumed; the second time at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  by signal.signal
+        _Signals.last = number
+        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGTERM, _leave)
+        progress.cancel()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  by signal.signal
+    os._exit(128 + number)
+
+
+def _show(error: BundlerError, *, verbose: bool) -> None:
+    if verbose:
+        traceback.print_exception(error)
+    label = f"error[{error.name}]"
+    if _coloured():
+        label = f"\033[1;31m{label}\033[0m"
+    print(f"{label}: {error.what}\nhint: {error.hint}", file=sys.stderr)
+
+
+def _show_bug(error: Exception, *, verbose: bool) -> None:
+    if verbose:
+        traceback.print_exception(error)
+    print(
+        f"error[bug]: {type(error).__name__}: {error}\nhint: run it again with -v and report what it prints",
+        file=sys.stderr,
+    )
+
+
+def _coloured() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

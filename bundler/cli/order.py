@@ -1,0 +1,110 @@
+"""What the verbs that work on a recipe share: their options, and what these options mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler.cli.recipes import find_recipe
+
+if TYPE_CHECKING:
+    from bundler.cli.progress import Reporter
+    from bundler.model.lock import Lock
+    from bundler.model.platform import Architecture
+    from bundler.model.recipe import Recipe
+    from bundler.store.store import Store
+
+DEFAULT_JOBS = 4
+
+
+@dataclass(frozen=True)
+class Order:
+    """A recipe with the command line's overrides, where its lock lies, and the architectures wanted of it."""
+
+    recipe: Recipe
+    lock_path: Path
+    architectures: tuple[Architecture, ...]
+
+
+def configure_recipe(parser: argparse.ArgumentParser) -> None:
+    """Declare the recipe and what may be said instead of it."""
+    parser.add_argument("recipe", metavar="RECIPE", help="recipe file, or the name of a shipped recipe")
+    parser.add_argument(
+        "--arch", type=_listed, metavar="A[,B]", help="CPU architectures instead of the recipe's: amd64, arm64, arm"
+    )
+    parser.add_argument("--release", metavar="R", help="k3s release instead of the recipe's: a channel or an exact tag")
+    parser.add_argument("--level", type=int, metavar="N", help="zstd level instead of the recipe's, 1 to 19")
+    parser.add_argument("--layers", metavar="FORM", help="form of layers instead of the recipe's: zstd or plain")
+
+
+def configure_cache(parser: argparse.ArgumentParser) -> None:
+    """Declare where the cache lies."""
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="cache instead of $K3S_BUNDLER_CACHE_DIR or ~/.cache/k3s-bundler",
+    )
+
+
+def configure_jobs(parser: argparse.ArgumentParser) -> None:
+    """Declare how much is done at a time."""
+    parser.add_argument(
+        "--jobs", type=_positive, default=DEFAULT_JOBS, metavar="N", help="transfers at a time (default: %(default)s)"
+    )
+
+
+def cache_folder(args: argparse.Namespace) -> Path:
+    """Say where the cache is: option, environment, XDG_CACHE_HOME, home."""
+    if args.cache_dir:
+        return Path(args.cache_dir)
+    own = os.environ.get("K3S_BUNDLER_CACHE_DIR")
+    if own:
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "k3s-bundler"
+
+
+def order(args: argparse.Namespace, store: Store) -> Order:
+    """Read the recipe and lay the command line over it; raises RecipeError and UsageError.
+
+    Fewer architectures than the recipe's are a part of its lock. Anything else makes another recipe, which is locked
+    apart, so that the recipe's own lock stays as it is.
+    """
+    from bundler.stages.lockfile import lock_apart, lock_beside
+    from bundler.stages.read import read_recipe
+
+    path, shipped = find_recipe(args.recipe)
+    recipe = read_recipe(path)
+    changed = recipe.with_overrides(arch=args.arch, release=args.release, level=args.level, layers=args.layers)
+    wanted = changed.arch
+    if set(wanted) <= set(recipe.arch):
+        changed = changed.with_overrides(arch=recipe.arch)
+    apart = shipped or changed != recipe
+    return Order(changed, lock_apart(changed, store) if apart else lock_beside(path), wanted)
+
+
+def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
+    """Lock the recipe anew, asking the release server and the registries."""
+    from bundler.engines.distribution import Distribution
+    from bundler.net.session import open_session
+    from bundler.stages.resolve import resolve
+
+    progress.stage("lock")
+    session = open_session()
+    distribution = Distribution(session, ordered.recipe.sources.registries)
+    return resolve(ordered.recipe, session, distribution, store, jobs, progress)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number

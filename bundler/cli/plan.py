@@ -1,0 +1,61 @@
+"""plan: say what a build would fetch and how much room it needs; nothing is written but the cache of small things."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bundler.cli.order import cache_folder, configure_cache, configure_jobs, configure_recipe, order, resolved
+from bundler.cli.text import size_text, table
+
+if TYPE_CHECKING:
+    import argparse
+
+    from bundler.cli.progress import Reporter
+    from bundler.stages.plan import Plan
+
+HELP = "say what a build would fetch, and how much room it needs"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    configure_recipe(parser)
+    configure_cache(parser)
+    configure_jobs(parser)
+    parser.add_argument("--locked", action="store_true", help="refuse a missing or outdated lock instead of asking")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace, progress: Reporter) -> int:
+    """Use the lock when it fits; otherwise ask the servers, but write no lock."""
+    from bundler.build import locked
+    from bundler.errors import LockError
+    from bundler.stages.plan import plan
+    from bundler.store.store import open_store
+
+    store = open_store(cache_folder(args))
+    ordered = order(args, store)
+    try:
+        lock = locked(ordered.recipe, ordered.lock_path)
+    except LockError:
+        if args.locked:
+            raise
+        lock = resolved(ordered, store, args.jobs, progress)
+    planned = plan(lock.narrow(ordered.architectures), store)
+    print(planned.to_json().decode() if args.json else _text(planned), end="")
+    return 0
+
+
+def _text(planned: Plan) -> str:
+    rows = [
+        (file.name, file.arch, "", size_text(file.size), "cached" if file.cached else "fetch") for file in planned.files
+    ]
+    for image in planned.images:
+        left = image.size - image.cached
+        todo = "cached" if not left else "fetch" if not image.cached else f"fetch {size_text(left)}"
+        rows.append((image.reference, image.arch, str(image.layers), size_text(image.size), todo))
+    return (
+        table(("WHAT", "ARCH", "LAYERS", "SIZE", ""), rows, right=frozenset({2, 3}))
+        + f"\n\nbundle   {planned.bundle} (k3s {planned.release})"
+        + f"\nfetch    {size_text(planned.fetch)}, shared layers once"
+        + f"\nroom     {size_text(planned.cache_room)} in the cache, about {size_text(planned.bundle_room)} for the bundle\n"
+    )

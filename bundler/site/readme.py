@@ -1,0 +1,51 @@
+"""README.txt: what a person reads who finds the stick in a drawer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bundler.model.bundle import Bundle
+
+_TEXT = """\
+k3s {release} for {architectures}, with everything it needs: recipe "{name}"
+
+INSTALL  (as root, no network needed)
+
+    sh install.sh                       a server
+    sh install.sh agent                 another node; set K3S_URL and K3S_TOKEN first
+
+    sh install.sh --check               say what would stand in the way, change nothing
+    sh install.sh --verify              check every file of this bundle, change nothing
+    sh install.sh --help                everything else
+
+Variables of the installer at get.k3s.io (INSTALL_K3S_EXEC, K3S_TOKEN, ...) mean the same here.
+
+CHECK WITHOUT THE INSTALLER
+
+    sha256sum -c SHA256SUMS
+
+WHEN IT FAILS
+
+    The installer checks everything before the first change and says what is wrong and what to do.
+    A file named in a checksum error was damaged on the way: copy the bundle again.
+
+INSIDE
+
+{content}
+"""
+
+
+def readme_text(bundle: Bundle) -> bytes:
+    """Write README.txt for `bundle`."""
+    lines = [f"    {binary.path:<52} k3s, {_mebibytes(binary.size)}" for binary in bundle.binaries]
+    for archive in bundle.archives:
+        lines.append(f"    {archive.path:<52} {len(archive.images)} images, {_mebibytes(archive.unpacked)} unpacked")
+        lines += [f"        {image.name}" for image in archive.images]
+    architectures = ", ".join(binary.arch for binary in bundle.binaries)
+    text = _TEXT.format(release=bundle.release, architectures=architectures, name=bundle.name, content="\n".join(lines))
+    return text.encode()
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"

@@ -1,0 +1,80 @@
+"""Everything of a bundle but its image archives: the binary, the installer, configuration, facts and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from bundler.errors import CacheDamagedError
+from bundler.model.bundle import (
+    CONFIG,
+    FACTS,
+    INSTALLER,
+    LOCK,
+    MANIFEST,
+    README,
+    REGISTRIES,
+    Bundle,
+    BundledArchive,
+    BundledBinary,
+    binary_path,
+    facts_text,
+)
+from bundler.model.digest import digest_from_hex
+from bundler.site.config import config_text
+from bundler.site.installer import install_script
+from bundler.site.readme import readme_text
+from bundler.site.registries import registries_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bundler.model.lock import Lock, LockedArchitecture
+    from bundler.model.recipe import Recipe
+    from bundler.progress import Progress
+    from bundler.site.folder import BundleFolder
+    from bundler.store.store import Store
+
+CHUNK = 1 << 20
+
+
+def emit(
+    recipe: Recipe,
+    lock: Lock,
+    archives: Sequence[BundledArchive],
+    store: Store,
+    folder: BundleFolder,
+    progress: Progress,
+) -> Bundle:
+    """Write the rest of the bundle, SHA256SUMS last; raises CacheDamagedError and host errors."""
+    binaries = tuple(_copy_binary(each, store, folder, progress) for each in lock.architectures)
+    bundle = Bundle(
+        name=lock.name, release=lock.release, layers=lock.layers, binaries=binaries, archives=tuple(archives)
+    )
+    folder.write(REGISTRIES, registries_text(recipe))
+    folder.write(CONFIG, config_text(recipe))
+    folder.write(INSTALLER, install_script())
+    folder.write(README, readme_text(bundle))
+    folder.write(FACTS, facts_text(bundle))
+    folder.write(LOCK, lock.to_json())
+    folder.write(MANIFEST, bundle.to_json())
+    folder.write_sums()
+    return bundle
+
+
+def _copy_binary(
+    architecture: LockedArchitecture, store: Store, folder: BundleFolder, progress: Progress
+) -> BundledBinary:
+    file, path = architecture.binary, binary_path(architecture.arch)
+    seen = hashlib.sha256()
+    progress.expect(file.size)
+    with store.open(file.digest) as source, folder.open(path) as out, progress.task(path, file.size) as task:
+        while chunk := source.read(CHUNK):
+            seen.update(chunk)
+            out.write(chunk)
+            task.advance(len(chunk))
+    if digest_from_hex(seen.hexdigest()) != file.digest:
+        raise CacheDamagedError(
+            f"{file.name} changed in the cache while it was being copied", hint="check the disk and build again"
+        )
+    return BundledBinary(path=path, arch=architecture.arch, digest=file.digest, size=file.size)

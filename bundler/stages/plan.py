@@ -1,0 +1,96 @@
+"""What a build would do: bytes to fetch, bytes that are here already, room that is needed. Asks nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bundler.model.bundle import bundle_name
+from bundler.model.frozen import Frozen
+from bundler.model.lock import Lock, Size, packed_layer_key
+from bundler.model.platform import Architecture
+
+if TYPE_CHECKING:
+    from bundler.model.lock import LockedImage
+    from bundler.store.store import Store
+
+
+class PlannedFile(Frozen):
+    """A file of the release."""
+
+    name: str
+    arch: Architecture
+    size: Size
+    cached: bool
+
+
+class PlannedImage(Frozen):
+    """An image; `size` is bytes of its layers in the registry, `cached` how many of them need not be fetched."""
+
+    reference: str
+    arch: Architecture
+    layers: int
+    size: Size
+    cached: Size
+
+
+class Plan(Frozen):
+    """Sizes are bytes. `fetch` counts shared layers once; `cache` and `bundle` are the room a build will need."""
+
+    schema_version: Literal[1] = 1
+    bundle: str
+    release: str
+    files: tuple[PlannedFile, ...]
+    images: tuple[PlannedImage, ...]
+    fetch: Size
+    cache_room: Size
+    bundle_room: Size
+
+
+def plan(lock: Lock, store: Store) -> Plan:
+    """Work out what a build of `lock` has to do with what `store` holds.
+
+    Packed layers are taken to be as big as the registry's where they do not exist yet; they come out smaller.
+    """
+    files = tuple(
+        PlannedFile(name=each.binary.name, arch=each.arch, size=each.binary.size, cached=store.has(each.binary.digest))
+        for each in lock.architectures
+    )
+    packed = {
+        layer.diff_id: store.packed_layer(packed_layer_key(layer.diff_id, lock.compressor))
+        for image in lock.images
+        for layer in image.layers
+    }
+    here = {diff_id for diff_id, layer in packed.items() if layer}
+    images = tuple(_planned(image, each.arch, here) for each in lock.architectures for image in each.images)
+    distinct = {layer.diff_id: layer.size for image in lock.images for layer in image.layers}
+    missing = sum(size for diff_id, size in distinct.items() if diff_id not in here)
+    missing += sum(file.size for file in files if not file.cached)
+    return Plan(
+        bundle=bundle_name(lock),
+        release=lock.release,
+        files=files,
+        images=images,
+        fetch=missing,
+        cache_room=missing,
+        bundle_room=_bundle_room(lock, {diff_id: layer.size for diff_id, layer in packed.items() if layer}),
+    )
+
+
+def _planned(image: LockedImage, arch: Architecture, here: set[str]) -> PlannedImage:
+    distinct = {layer.diff_id: layer.size for layer in image.layers}
+    return PlannedImage(
+        reference=image.reference,
+        arch=arch,
+        layers=len(image.layers),
+        size=sum(distinct.values()),
+        cached=sum(size for diff_id, size in distinct.items() if diff_id in here),
+    )
+
+
+def _bundle_room(lock: Lock, packed: dict[str, int]) -> int:
+    total = sum(each.binary.size for each in lock.architectures)
+    for each in lock.architectures:
+        for images in (each.k3s_images, each.recipe_images):
+            layers = {layer.diff_id: layer.size for image in images for layer in image.layers}
+            total += sum(packed.get(diff_id, size) for diff_id, size in layers.items())
+    return total

@@ -1,0 +1,167 @@
+"""Opens a bundle with nothing but what the site will have, and says everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from bundler.archive.check import ArchivedImage, check_archive
+from bundler.errors import BundleDamagedError, BundlerError, NotABundleError, host_error
+from bundler.model.bundle import FACTS, LOCK, MANIFEST, Bundle, BundledArchive, BundledImage, facts_text, read_bundle
+from bundler.model.lock import Lock, LockedArchitecture, parse_lock
+from bundler.model.platform import ELF_MACHINE, Platform, rank
+from bundler.site.folder import SUMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bundler.model.platform import Architecture
+    from bundler.progress import Progress
+
+_SUM = re.compile(r"([0-9a-f]{64})  (\S[^\0\n]*)")
+_NOT_IN_SUMS = frozenset({SUMS, f"{SUMS}.sig"})
+_SMALL = 64 << 20  # bytes of a JSON file in a bundle
+
+
+def verify(folder: Path, jobs: int, progress: Progress) -> Bundle:
+    """Check a bundle: every checksum, no file extra or missing, every image whole and of the right architecture.
+
+    Gives what `bundle.json` says. Raises NotABundleError, or BundleDamagedError with every finding.
+    """
+    bundle = read_bundle(folder)
+    lock = parse_lock(_read(folder, LOCK), str(folder / LOCK))
+    findings = list(_check_files(folder, jobs, progress))
+    if not findings:
+        findings += _check_content(folder, bundle, lock, progress)
+    if findings:
+        lines = "".join(f"\n  {finding}" for finding in findings)
+        raise BundleDamagedError(
+            f"{folder} is damaged:{lines}", hint="copy it again from where it was built, or build it again"
+        )
+    return bundle
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        with path.open("rb") as file:
+            return file.read(_SMALL)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotABundleError(
+            f"{folder} is no bundle: it has no {name}", hint="give the folder that holds install.sh and bundle.json"
+        ) from None
+    except OSError as error:
+        raise host_error(error, path) from error
+
+
+def _check_files(folder: Path, jobs: int, progress: Progress) -> Iterator[str]:
+    sums: dict[str, str] = {}
+    for number, line in enumerate(_read(folder, SUMS).decode("utf-8", "replace").splitlines(), 1):
+        match = _SUM.fullmatch(line)
+        if not match or not _is_inside(match[2]) or match[2] in sums:
+            yield f"{SUMS}:{number}: not a checksum of a file in the bundle, or its second one"
+            continue
+        sums[match[2]] = match[1]
+    present = set(_walk(folder))
+    yield from (f"{name}: no regular file" for name in sorted(present) if not _is_regular(folder / name))
+    yield from (f"{name}: missing" for name in sorted(sums.keys() - present))
+    yield from (f"{name}: does not belong to the bundle" for name in sorted(present - sums.keys() - _NOT_IN_SUMS))
+    names = sorted(name for name in sums.keys() & present if _is_regular(folder / name))
+    progress.expect(sum((folder / name).stat().st_size for name in names))
+    with ThreadPoolExecutor(jobs, thread_name_prefix="verify") as pool:
+        for name, found in zip(names, pool.map(lambda name: _hash(folder / name, name, progress), names), strict=True):
+            if found != sums[name]:
+                yield f"{name}: its SHA-256 is {found[:16]}…, SHA256SUMS says {sums[name][:16]}…"
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """List everything that is no folder: a link to a folder is something, not a folder."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()
+
+
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_inside(name: str) -> bool:
+    return not name.startswith("/") and not {"", ".", ".."} & set(name.split("/"))
+
+
+def _hash(path: Path, name: str, progress: Progress) -> str:
+    seen = hashlib.sha256()
+    try:
+        with path.open("rb") as file, progress.task(name, path.stat().st_size) as task:
+            while chunk := file.read(1 << 20):
+                seen.update(chunk)
+                task.advance(len(chunk))
+    except OSError as error:
+        return f"unreadable ({error.strerror})"
+    return seen.hexdigest()
+
+
+def _check_content(folder: Path, bundle: Bundle, lock: Lock, progress: Progress) -> Iterator[str]:
+    if (bundle.name, bundle.release, bundle.layers) != (lock.name, lock.release, lock.layers):
+        yield f"{MANIFEST} and {LOCK} are of different bundles"
+    if _read(folder, FACTS) != facts_text(bundle):
+        yield f"{FACTS} does not say what {MANIFEST} says"
+    if [binary.arch for binary in bundle.binaries] != [each.arch for each in lock.architectures]:
+        yield f"{MANIFEST} and {LOCK} are for different architectures"
+        return
+    for binary, each in zip(bundle.binaries, lock.architectures, strict=True):
+        if (binary.digest, binary.size) != (each.binary.digest, each.binary.size):
+            yield f"{binary.path} is not the binary that was locked"
+        machine = _elf_machine(folder / binary.path)
+        if machine != ELF_MACHINE[binary.arch]:
+            yield f"{binary.path} is no program for {binary.arch}"
+        archives = [archive for archive in bundle.archives if archive.arch == each.arch]
+        yield from _check_archives(folder, archives, each, progress)
+
+
+def _elf_machine(path: Path) -> int | None:
+    """Read e_machine of an ELF header (System V ABI, little endian as on all our architectures)."""
+    with path.open("rb") as file:
+        start = file.read(20)
+    return int.from_bytes(start[18:20], "little") if len(start) == 20 and start.startswith(b"\x7fELF") else None
+
+
+def _check_archives(
+    folder: Path, archives: list[BundledArchive], locked: LockedArchitecture, progress: Progress
+) -> Iterator[str]:
+    found: set[tuple[str, str]] = set()
+    for archive in archives:
+        try:
+            with progress.task(f"{archive.path} images", None):
+                images = check_archive(folder / archive.path)
+        except BundlerError as error:
+            yield error.what
+            continue
+        yield from _compare(archive, images)
+        found |= {(image.name, image.config) for image in images}
+    for image in locked.images:
+        if (image.reference, image.config) not in found:
+            yield f"{image.reference} for {locked.arch} is in no archive"
+
+
+def _compare(archive: BundledArchive, images: tuple[ArchivedImage, ...]) -> Iterator[str]:
+    for image in images:
+        if not _runs_on(image.platform, archive.arch):
+            yield f"{archive.path}: {image.name} is for {image.platform}, not for {archive.arch}"
+    if sorted(map(_essence, images)) != sorted(map(_essence_of_bundled, archive.images)):
+        yield f"{archive.path} holds other images than {MANIFEST} says"
+
+
+def _essence(image: ArchivedImage) -> tuple[str, str, str, int]:
+    return image.name, str(image.platform), image.config, len(image.layers)
+
+
+def _essence_of_bundled(image: BundledImage) -> tuple[str, str, str, int]:
+    return image.name, image.platform, image.config, image.layers
+
+
+def _runs_on(platform: Platform, arch: Architecture) -> bool:
+    return rank(platform, arch) is not None
