@@ -1,0 +1,1 @@
+"""HTTP: one session, bounded waits, resumable verified downloads. Errors of the libraries end here and become ours."""

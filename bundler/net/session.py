@@ -1,0 +1,191 @@
+"""The one way to ask a server: a session of requests with bounded waits and no surprises."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_auth_from_url
+from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
+from urllib3.util.retry import Retry
+
+from bundler import __version__
+from bundler.errors import MalformedAnswerError, NetworkError
+from bundler.net.bodies import first_bytes
+from bundler.net.connection import BudgetedAdapter
+from bundler.net.failures import host_of, plain_url
+from bundler.net.ranges import parse_length
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from urllib3.response import BaseHTTPResponse
+
+RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+FOR_EVER = 10**12
+SILENT_READS = 2
+"""How often a server that accepts a question and does not answer is asked again."""
+
+REDIRECT_PAGE = 8 << 10
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How patient the network code is. Times are seconds.
+
+    `connect_timeout` bounds resolving a name and trying all addresses together; `read_timeout` a time without any byte.
+    `retries` is how often a failing answer, or a transfer that makes no progress, is tried again. The pause before the
+    n-th repeat is `backoff` * 2**(n-1), at most `backoff_max`, none before the first. A server that asks for a longer
+    pause than `retry_after_max` is not waited for. Below `slowest` bytes a second over `slow_window` seconds a transfer
+    counts as stalled. Of a file of unknown size `largest_download` bytes are taken at most. `ca_file` holds the trusted
+    authorities when REQUESTS_CA_BUNDLE names no file.
+    """
+
+    connect_timeout: float = 10
+    read_timeout: float = 60
+    retries: int = 5
+    retry_after_max: float = 60
+    user_agent: str = f"k3s-bundler/{__version__}"
+    backoff: float = 1
+    backoff_max: float = 30
+    slowest: float = 1024
+    slow_window: float = 60
+    largest_download: int = 16 << 30
+    ca_file: Path | None = None
+
+
+class Patience(Retry):
+    """How often and how long to wait. Gives up at once when a server asks for a longer pause than is allowed."""
+
+    def parse_retry_after(self, retry_after: str) -> float:
+        """Read Retry-After in seconds; one that makes no sense is none."""
+        try:
+            return super().parse_retry_after(retry_after)
+        except (InvalidHeader, ValueError, OverflowError):
+            return 0
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        *rest: Any,
+        **named: Any,
+    ) -> Patience:
+        """Count one more failure; raises MaxRetryError when it was the last."""
+        if response is not None:
+            asked = self.new(retry_after_max=FOR_EVER).get_retry_after(response)
+            if asked is not None and asked > self.retry_after_max:
+                raise MaxRetryError(named["_pool"], url, ResponseError("asked to wait too long"))
+        more = super().increment(method, url, response, *rest, **named)
+        if response is not None:
+            response.close()  # urllib3 would read the whole body, however long, to keep the connection
+        return more
+
+
+def patience(settings: NetworkSettings) -> Patience:
+    """Begin to be patient.
+
+    Connecting has its own budget (`bundler.net.connection`), and what is neither connecting nor reading, such as a
+    certificate that is not trusted, does not get better by asking again.
+    """
+    return Patience(
+        total=None,
+        connect=0,
+        read=settings.retries,
+        redirect=0,
+        status=settings.retries,
+        other=0,
+        allowed_methods=frozenset({"GET", "HEAD"}),
+        status_forcelist=RETRIED_STATUS,
+        backoff_factor=settings.backoff,
+        backoff_jitter=settings.backoff / 2,
+        backoff_max=settings.backoff_max,
+        retry_after_max=settings.retry_after_max,  # type: ignore[arg-type]  # a float works as well
+        raise_on_status=False,
+    )
+
+
+class AddressAuth(AuthBase):
+    """Credentials written into the address, and no others.
+
+    A session without any auth object takes credentials from ~/.netrc, which even replace an Authorization header.
+    """
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add what the address says."""
+        name, password = get_auth_from_url(request.url or "")
+        return HTTPBasicAuth(name, password)(request) if name or password else request
+
+
+class Session(requests.Session):
+    """A session that keeps to `settings`. Make it with `open_session`."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send with the timeouts of the settings: requests has none of its own."""
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = (self.settings.connect_timeout, self.settings.read_timeout)
+        return super().send(request, **kwargs)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Say where a redirect goes. Its page is not read when it is long: requests would, whole."""
+        target = super().get_redirect_target(resp)
+        if target is not None and not resp._content_consumed:  # type: ignore[attr-defined]  # noqa: SLF001 - the one way to keep requests from reading the page
+            length = parse_length(resp.headers.get("Content-Length"))
+            try:
+                if length is not None and length <= REDIRECT_PAGE:
+                    first_bytes(resp, self.settings, REDIRECT_PAGE)
+            except NetworkError:
+                pass
+            resp.raw.close()
+            resp._content, resp._content_consumed = b"", True  # type: ignore[attr-defined]  # noqa: SLF001
+        return target
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Take credentials out when a redirect leaves the host, and never put any in.
+
+        Raises MalformedAnswerError when a redirect leaves https: what follows could come from anybody.
+        """
+        before, after = response.request.url or "", prepared_request.url or ""
+        if urlsplit(before).scheme == "https" and urlsplit(after).scheme == "http":
+            raise MalformedAnswerError(
+                f"{plain_url(before)} redirects from https to plain http at {host_of(after)}",
+                hint="use another mirror; a secure address must not lead to an insecure one",
+            )
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            prepared_request.headers.pop("Authorization", None)
+
+
+def settings_of(session: requests.Session) -> NetworkSettings:
+    """Give the settings the session was opened with; raises TypeError for one that `open_session` did not make."""
+    if not isinstance(session, Session):
+        raise TypeError("use bundler.net.session.open_session: other sessions wait for ever and read ~/.netrc")
+    return session.settings
+
+
+def open_session(settings: NetworkSettings | None = None) -> Session:
+    """Make a session; one is enough for all threads. Proxies and CA bundle of the environment hold."""
+    settings = settings or NetworkSettings()
+    # its debug lines and retry warnings show signed addresses whole
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    session = Session(settings)
+    session.auth = AddressAuth()
+    session.headers["User-Agent"] = settings.user_agent
+    session.headers["Accept-Encoding"] = "identity"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.max_redirects = 10
+    if settings.ca_file is not None:
+        session.verify = str(settings.ca_file)
+    patient = patience(settings).new(read=min(settings.retries, SILENT_READS))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, BudgetedAdapter(pool_connections=16, pool_maxsize=16, max_retries=patient))
+    return session
