@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import docker
 import docker.errors
-import requests
 
 from tests.real.containerd import Containerd
 from tests.real.packages import program
-from tests.real.process import Process, socket_directory, unmount_below
+from tests.real.process import ComponentError, Process, socket_directory, unmount_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +121,22 @@ class DockerEngine:
         """A new SDK client of this engine; `timeout` in seconds. Close it."""
         return docker.DockerClient(base_url=self.host, timeout=int(timeout))
 
+    def pull(self, name: str, platform: str | None = None) -> None:
+        """Pull as a user would, e.g. to give the engine images before a build; raises ComponentError."""
+        with contextlib.closing(self.client()) as client:
+            try:
+                for event in client.api.pull(name, stream=True, decode=True, platform=platform):
+                    if "error" in event:
+                        raise ComponentError(f"pull of {name}: {event['error']}")
+            except docker.errors.APIError as error:
+                raise ComponentError(f"pull of {name}: {error}") from error
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """What the engine knows of one image; raises docker.errors.ImageNotFound."""
+        with contextlib.closing(self.client()) as client:
+            found: dict[str, Any] = client.images.get(name).attrs
+            return found
+
     def snapshot(self) -> frozenset[EngineImage]:
         """Every image, tag and digest the engine has, intermediate and untagged ones too."""
         with contextlib.closing(self.client()) as client:
@@ -134,8 +150,12 @@ class DockerEngine:
             )
 
     def _answers(self) -> bool:
+        # Not through the SDK: a client that cannot connect leaves its socket open.
         try:
-            with contextlib.closing(self.client(timeout=5)) as client:
-                return bool(client.ping())
-        except (docker.errors.DockerException, requests.exceptions.RequestException):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(5)
+                connection.connect(str(self.socket))
+                connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+                return b" 200 OK" in connection.recv(64)
+        except OSError:
             return False
