@@ -31,6 +31,9 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
 }
 """Package -> the programs the tests run from it. A program that is there, from wherever, needs no package."""
 
+ROOT_ONLY = frozenset({"docker.io", "containerd", "podman"})
+"""Packages whose programs do for the tests what only root may: they mount, and own files as anybody."""
+
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 """Servers live in sbin, which is not on the path of an ordinary user."""
 
@@ -65,10 +68,12 @@ def missing(packages: Sequence[str]) -> tuple[str, ...]:
 
 
 def install(packages: Sequence[str], say: Callable[[str], None]) -> None:
-    """Install what is missing of `packages`; raises PackagesUnavailableError.
+    """Install what is missing of `packages`; raises PackagesUnavailableError, also when they need root to run.
 
     Only as root with apt-get. No service is started and no package is removed to make room.
     """
+    if os.geteuid() != 0 and not ROOT_ONLY.isdisjoint(packages):
+        raise PackagesUnavailableError(f"{' '.join(sorted(ROOT_ONLY.intersection(packages)))} only run as root here")
     if not missing(packages):
         return
     names = " ".join(missing(packages))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import ssl
 import subprocess
 import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from tests.real.packages import program
-from tests.real.process import Process, start_on_free_port
+from tests.real.process import Process, loopback_opener, start_on_free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,9 +115,9 @@ class Registry:
         return path
 
     def _answers(self) -> bool:
-        context = ssl.create_default_context(cafile=str(self.authority.ca)) if self.authority else None
+        opener = loopback_opener(self.authority.ca if self.authority else None)
         try:
-            with urllib.request.urlopen(f"{self.url}/v2/", timeout=5, context=context):
+            with opener.open(f"{self.url}/v2/", timeout=5):
                 return True
         except urllib.error.HTTPError as error:
             error.close()

@@ -8,13 +8,12 @@ import re
 import socket
 import time
 import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import unquote, urlsplit
 
-from tests.real.process import ComponentError, Process, start_on_free_port
+from tests.real.process import ComponentError, Process, loopback_opener, start_on_free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +114,7 @@ class ReleaseServer:
 
     def _entries(self, mark: str) -> list[Served]:
         """Read the log up to a request of our own: one worker logs in order, so what was answered before is there."""
-        with urllib.request.urlopen(f"{self.url}{mark}", timeout=_LOG_SECONDS):
+        with loopback_opener().open(f"{self.url}{mark}", timeout=_LOG_SECONDS):
             pass
         deadline = time.monotonic() + _LOG_SECONDS
         while not (text := self.log_file.read_text()).endswith(f"{mark}\n"):
@@ -150,7 +149,7 @@ class ReleaseServer:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}{_MARK}", timeout=5):
+            with loopback_opener().open(f"{self.url}{_MARK}", timeout=5):
                 return True
         except urllib.error.HTTPError as error:
             error.close()
