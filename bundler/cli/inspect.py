@@ -29,7 +29,9 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:  # noqa: ARG001  e
     if args.json:
         print(bundle.to_json().decode(), end="")
         return 0
-    rows = [(binary.path, binary.arch, "", size_text(binary.size), binary.digest[7:19]) for binary in bundle.binaries]
+    rows = [
+        (binary.path, str(binary.arch), "", size_text(binary.size), binary.digest[7:19]) for binary in bundle.binaries
+    ]
     for archive in bundle.archives:
         rows.append((archive.path, archive.arch, "", f"{size_text(archive.unpacked)} unpacked", ""))
         rows += [

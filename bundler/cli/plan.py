@@ -57,5 +57,5 @@ def _text(planned: Plan) -> str:
         table(("WHAT", "ARCH", "LAYERS", "SIZE", ""), rows, right=frozenset({2, 3}))
         + f"\n\nbundle   {planned.bundle} (k3s {planned.release})"
         + f"\nfetch    {size_text(planned.fetch)}, shared layers once"
-        + f"\nroom     {size_text(planned.cache_room)} in the cache, about {size_text(planned.bundle_room)} for the bundle\n"
+        + f"\nroom     {size_text(planned.cache_room)} in the cache, {size_text(planned.bundle_room)} for the bundle\n"
     )

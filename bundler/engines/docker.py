@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from bundler.engines.distribution import endpoints_of
 from bundler.engines.save_stream import take_save_stream
-from bundler.errors import BundlerError, host_error
+from bundler.errors import BundlerError
 from bundler.model.reference import parse_reference
+from bundler.store.pulled import left_by_dead_builds, note_pulled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from bundler.engines.intake import Intake
     from bundler.model.lock import LockedImage
     from bundler.progress import Progress, Task
+    from bundler.store.pulled import PulledName
+    from bundler.store.store import Store
 
 
 class DockerEngine:
@@ -34,6 +37,7 @@ class DockerEngine:
 
     def pull(self, images: Sequence[LockedImage], intake: Intake, jobs: int, progress: Progress) -> None:
         """Bring each image once, several at a time. Pulls by digest do not race, whatever the architecture."""
+        self._tidy(intake.store)
         # One config is one image, whatever it is called: a second pull could remove it while the first is saved.
         wanted = {image.config: image for image in images if intake.lacks(image)}
         layers = {layer.digest: layer.size for image in wanted.values() for layer in image.layers}
@@ -57,47 +61,50 @@ class DockerEngine:
         ):
             take_save_stream(stream, [image], intake, f"the Docker daemon ({image.reference})", saving)
 
+    def _tidy(self, store: Store) -> None:
+        """Remove what builds that were killed left in the daemon."""
+        for left in left_by_dead_builds(store, self._daemon.address):
+            if not self._keep_images:
+                self._daemon.remove(left.name)
+            left.forget()
+
     @contextmanager
     def _at_hand(self, image: LockedImage, intake: Intake, task: Task) -> Iterator[str]:
         """Have the image in the daemon while the context lasts; gives the name to save it by."""
         if self._daemon.present(image.config):
             yield image.config  # the id in an overlay2 store: the user has it, under whatever name
             return
-        repository = self._pulled_from(image, intake, task)
-        name = f"{repository}@{image.manifest}"
+        pulled = self._pulled(image, intake.store, task)
+        if isinstance(pulled, str):
+            yield pulled
+            return
         try:
-            yield name
+            yield pulled.name
         finally:
-            mark = intake.store.pulled_mark(self._daemon.address, name)
-            if mark.exists() and not self._keep_images:
-                self._daemon.remove(name)
-            mark.unlink(missing_ok=True)
+            if not self._keep_images:
+                self._daemon.remove(pulled.name)
+            pulled.forget()
 
-    def _pulled_from(self, image: LockedImage, intake: Intake, task: Task) -> str:
-        reference = parse_reference(image.reference)
+    def _pulled(self, image: LockedImage, store: Store, task: Task) -> PulledName | str:
+        """Pull from the first endpoint that has the image; gives the bare name when the user has it already."""
         failures: list[BundlerError] = []
-        for endpoint in endpoints_of(reference, self._mirrors):
+        for endpoint in endpoints_of(parse_reference(image.reference), self._mirrors):
             repository = f"{endpoint.registry}/{endpoint.repository}"
             name = f"{repository}@{image.manifest}"
-            mark = intake.store.pulled_mark(self._daemon.address, name)
             if self._daemon.present(name):
-                return repository
-            try:
-                mark.touch()
-            except OSError as error:
-                raise host_error(error, mark) from error
+                return name
+            pulled = note_pulled(store, self._daemon.address, name)
             try:
                 self._pull(repository, image, task)
             except BaseException as error:
-                mark.unlink(missing_ok=True)
+                pulled.forget()
                 if not isinstance(error, BundlerError):
                     raise
                 failures.append(error)
             else:
-                return repository
-        raise type(failures[0])(
-            f"{image.reference}: " + "; then ".join(error.what for error in failures), hint=failures[0].hint
-        )
+                return pulled
+        told = "; then ".join(error.what for error in failures)
+        raise type(failures[0])(f"{image.reference}: {told}", hint=failures[0].hint)
 
     def _pull(self, repository: str, image: LockedImage, task: Task) -> None:
         sizes = {layer.digest.removeprefix("sha256:")[:12]: layer.size for layer in image.layers}

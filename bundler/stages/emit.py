@@ -21,10 +21,10 @@ from bundler.model.bundle import (
     facts_text,
 )
 from bundler.model.digest import digest_from_hex
-from bundler.site.config import config_text
+from bundler.site.config import config_yaml
 from bundler.site.installer import install_script
 from bundler.site.readme import readme_text
-from bundler.site.registries import registries_text
+from bundler.site.registries import registries_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +51,8 @@ def emit(
     bundle = Bundle(
         name=lock.name, release=lock.release, layers=lock.layers, binaries=binaries, archives=tuple(archives)
     )
-    folder.write(REGISTRIES, registries_text(recipe))
-    folder.write(CONFIG, config_text(recipe))
+    folder.write(REGISTRIES, registries_yaml(recipe.site.registries))
+    folder.write(CONFIG, config_yaml(recipe.site.config, recipe.components.disable))
     folder.write(INSTALLER, install_script())
     folder.write(README, readme_text(bundle))
     folder.write(FACTS, facts_text(bundle))

@@ -10,6 +10,7 @@ from bundler.model.lock import Lock, Size, packed_layer_key
 from bundler.model.platform import Architecture
 
 if TYPE_CHECKING:
+    from bundler.model.digest import Digest
     from bundler.model.lock import LockedImage
     from bundler.store.store import Store
 
@@ -76,7 +77,7 @@ def plan(lock: Lock, store: Store) -> Plan:
     )
 
 
-def _planned(image: LockedImage, arch: Architecture, here: set[str]) -> PlannedImage:
+def _planned(image: LockedImage, arch: Architecture, here: set[Digest]) -> PlannedImage:
     distinct = {layer.diff_id: layer.size for layer in image.layers}
     return PlannedImage(
         reference=image.reference,
@@ -87,7 +88,7 @@ def _planned(image: LockedImage, arch: Architecture, here: set[str]) -> PlannedI
     )
 
 
-def _bundle_room(lock: Lock, packed: dict[str, int]) -> int:
+def _bundle_room(lock: Lock, packed: dict[Digest, int]) -> int:
     total = sum(each.binary.size for each in lock.architectures)
     for each in lock.architectures:
         for images in (each.k3s_images, each.recipe_images):

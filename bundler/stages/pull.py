@@ -27,6 +27,5 @@ def pull(lock: Lock, engine: Engine, store: Store, jobs: int, progress: Progress
     }
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         list(pool.map(store.verified, sorted(kept)))
-    wanted = [image for image in lock.images if intake.lacks(image)]
-    if wanted:
-        engine.pull(wanted, intake, jobs, progress)
+    # Asked even when nothing is missing: an engine also tidies up what a killed build left in it.
+    engine.pull([image for image in lock.images if intake.lacks(image)], intake, jobs, progress)

@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pydantic import ValidationError
 
 from bundler.errors import CacheDamagedError, host_error
-from bundler.model.digest import Digest, digest_from_hex, digest_of, hex_of
+from bundler.model.digest import Digest, digest_from_hex, hex_of
 from bundler.model.lock import PackedLayer
 
 if TYPE_CHECKING:
@@ -160,10 +161,6 @@ class Store:
         """Note what a layer was packed into; its blob is there already."""
         write_file(self.root / "layers" / f"{hex_of(Digest(key))}.json", layer.to_json())
 
-    def pulled_mark(self, engine: str, name: str) -> Path:
-        """Say where it is noted that `name` was pulled into `engine` for a build, so that a killed build is tidied."""
-        return self.root / "pulled" / hex_of(digest_of(f"{engine}\n{name}".encode()))
-
     @staticmethod
     def _discard(path: Path) -> None:
         try:
@@ -221,7 +218,7 @@ def open_store(root: Path) -> Store:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a small file so that after a crash it is the old one or the new one; raises DiskFullError and kin."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         with beside.open("wb") as file:
             file.write(data)
