@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import docker
 import docker.errors
+import urllib3.exceptions
 
 from tests.real.containerd import Containerd
 from tests.real.packages import program
@@ -128,7 +129,7 @@ class DockerEngine:
                 for event in client.api.pull(name, stream=True, decode=True, platform=platform):
                     if "error" in event:
                         raise ComponentError(f"pull of {name}: {event['error']}")
-            except docker.errors.APIError as error:
+            except (docker.errors.APIError, urllib3.exceptions.HTTPError) as error:
                 raise ComponentError(f"pull of {name}: {error}") from error
 
     def inspect(self, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import requests
 from tests.real.faults import Cut, Drip, Drop, FlipByte, Redirect, Stall, Status, WrongLength
 from tests.real.faulty_proxy import FaultyProxy
 from tests.real.images import K3S_IMAGE_LIST, big_image
+from tests.real.process import ComponentError
 from tests.real.publish import publish
 from tests.real.registry import Registry
 
@@ -149,3 +151,25 @@ def test_docker_engine_pulls_and_images_are_pushed_through_the_proxy(
                 assert "error" not in event
     tags = requests.get(f"{empty_registry.url}/v2/tests/pushed/tags/list", timeout=TIMEOUT)
     assert tags.json()["tags"] == ["1.0"]
+
+
+def test_docker_engine_killed_in_the_middle_of_a_pull_starts_again_and_pulls(
+    docker_engine: DockerEngine, empty_registry: Registry
+) -> None:
+    image = big_image("docker.io/tests/big:1.0", 300_000)
+    publish(empty_registry, [image])
+    with FaultyProxy(empty_registry.url) as proxy, ThreadPoolExecutor() as threads:
+        proxy.fail("/blobs/", Stall(100_000))
+        name = f"{proxy.host}/{image.repository}@{image.on('arm64').manifest.digest}"
+        pulling = threads.submit(docker_engine.pull, name)
+        deadline = time.monotonic() + TIMEOUT
+        while not proxy.body_bytes("/blobs/"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        docker_engine.kill()
+        with pytest.raises(ComponentError, match="pull of"):
+            pulling.result(TIMEOUT)
+        docker_engine.start()
+        assert docker_engine.snapshot() == frozenset()
+        docker_engine.pull(name)
+        assert docker_engine.inspect(name)["Architecture"] == "arm64"
