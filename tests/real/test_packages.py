@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real import packages
+from tests.real.busybox import _lines, _stanzas
 from tests.real.process import ComponentError, Process
 from tests.real.registry import Registry
 
@@ -108,3 +109,31 @@ def test_components_end_when_the_test_run_is_killed(require: Callable[..., None]
     while Path(f"/proc/{pid}/status").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
         assert time.monotonic() < deadline, f"registry {pid} outlived its test run"
         time.sleep(0.05)
+
+
+def test_only_the_main_archive_of_the_release_is_asked_for_foreign_programs() -> None:
+    deb822 = """\
+Types: deb
+# a comment
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main contrib
+Signed-By: /keys/archive.gpg
+
+Types: deb
+URIs: https://vendor.example/
+Suites: nodistro
+Components: main
+"""
+    one_line = (
+        "# deb http://off.example/debian bookworm main\n"
+        "deb [arch=amd64 signed-by=/keys/archive.gpg] http://mirror.example/debian bookworm main contrib\n"
+        "deb http://mirror.example/debian-security bookworm-security main\n"
+        "deb https://vendor.example bookworm stable\n"
+    )
+    wanted = (
+        "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n"
+        "Signed-By: /keys/archive.gpg"
+    )
+    assert _stanzas(deb822, "bookworm") == [wanted]
+    assert _lines(one_line, "bookworm") == [wanted]
