@@ -1,0 +1,182 @@
+# What goes where: the service, its arguments, its directories.
+
+role=
+service=
+bin_dir=
+data_dir=
+systemd_dir=
+state=
+
+readonly etc_dir=/etc/rancher/k3s
+readonly state_base=/var/lib/k3s-bundler
+
+# A run that says nothing of its own upgrades what is here: same role, arguments and environment as the receipt has.
+recalled=
+recall_install() {
+  [ -z "$arguments${INSTALL_K3S_EXEC-}${INSTALL_K3S_NAME-}${K3S_URL-}${K3S_TOKEN-}${K3S_TOKEN_FILE-}" ] || return 0
+  receipt=$(receipts)
+  case $receipt in
+    '' | *"$newline"*) return 0 ;;
+  esac
+  recalled=yes
+  role=$(values_of role "$receipt")
+  arguments=$(values_of argument "$receipt")
+  arguments=${arguments:+$arguments$newline}
+  service=$(values_of service "$receipt")
+  : "${INSTALL_K3S_BIN_DIR=$(values_of bin_dir "$receipt")}" "${K3S_DATA_DIR=$(values_of data_dir "$receipt")}"
+  : "${INSTALL_K3S_SYSTEMD_DIR=$(values_of systemd_dir "$receipt")}"
+  note "Taking role and arguments from the install that is here: $service"
+}
+
+receipts() {
+  [ ! -d "$root$state_base" ] || find "$root$state_base" -name receipt -type f | sort
+}
+
+# INSTALL_K3S_EXEC first, then the arguments, as upstream joins them. The first word is the command unless it is a flag.
+find_role() {
+  [ -z "$recalled" ] || return 0
+  before=$(split_words "${INSTALL_K3S_EXEC-}") || exit $?
+  arguments=${before:+$before$newline}$arguments
+  first=${arguments%%"$newline"*}
+  case $first in
+    '' | =-*)
+      role=server
+      [ -z "${K3S_URL-}" ] || role=agent
+      ;;
+    *)
+      role=${first#=}
+      arguments=${arguments#*"$newline"}
+      ;;
+  esac
+  case $role in
+    server | agent) ;;
+    *) fail $exit_usage unknown-command "k3s command '$role' is no service: server or agent" \
+      "flags of k3s begin with a dash: sh install.sh server --disable traefik" ;;
+  esac
+}
+
+check_join() {
+  case ${K3S_URL-} in
+    '' | https://*) ;;
+    *) fail $exit_usage url-scheme "K3S_URL must begin with https://: ${K3S_URL-}" 'for example https://10.0.0.1:6443' ;;
+  esac
+  [ "$role" = agent ] && [ -z "$recalled" ] || return 0
+  [ -n "${K3S_URL-}$(flag_value --server -s)$(config_value server "$root$etc_dir/config.yaml")$(bundle_config server)" ] ||
+    fail $exit_usage agent-without-server 'an agent must know its server' 'set K3S_URL=https://SERVER:6443'
+  [ -n "${K3S_TOKEN-}${K3S_TOKEN_FILE-}$(flag_value --token -t)$(flag_value --token-file)" ] ||
+    [ -n "$(kept_environment)" ] ||
+    [ -n "$(config_value 'token\(-file\)\{0,1\}' "$root$etc_dir/config.yaml")$(bundle_config 'token\(-file\)\{0,1\}')" ] ||
+    fail $exit_usage agent-without-token 'an agent needs the token of its server' \
+      'set K3S_TOKEN or K3S_TOKEN_FILE; on the server it is in /var/lib/rancher/k3s/server/node-token'
+}
+
+# The value the bundle's own config.yaml gives for this role.
+bundle_config() { config_value "$1" "$bundle/$(bundled_config_path)"; } # KEY
+
+bundled_config_path() {
+  if [ -f "$bundle/etc/config-$role.yaml" ]; then
+    printf 'etc/config-%s.yaml\n' "$role"
+  else
+    printf 'etc/config.yaml\n'
+  fi
+}
+
+find_service() {
+  if [ -n "$recalled" ]; then
+    :
+  elif [ -n "${INSTALL_K3S_NAME-}" ]; then
+    service=k3s-$INSTALL_K3S_NAME
+  elif [ "$role" = server ]; then
+    service=k3s
+  else
+    service=k3s-$role
+  fi
+  case $service in
+    *[!A-Za-z0-9_.@:-]*) fail $exit_usage service-name "'$service' cannot be the name of a service" \
+      'use letters, digits, dot, dash and underscore in INSTALL_K3S_NAME' ;;
+  esac
+  state=$state_base/$service
+}
+
+find_directories() {
+  bin_dir=${INSTALL_K3S_BIN_DIR-}
+  if [ -z "$bin_dir" ]; then
+    bin_dir=/usr/local/bin
+    if [ -d "$root/opt/bin" ] && ! can_write "$root/usr/local/bin"; then bin_dir=/opt/bin; fi
+  fi
+  systemd_dir=${INSTALL_K3S_SYSTEMD_DIR:-/etc/systemd/system}
+  data_dir=$(flag_value --data-dir -d)
+  data_dir=${data_dir:-${K3S_DATA_DIR-}}
+  data_dir=${data_dir:-$(config_value data-dir "$root$etc_dir/config.yaml")}
+  data_dir=${data_dir:-$(bundle_config data-dir)}
+  data_dir=${data_dir:-/var/lib/rancher/k3s}
+  check_directory INSTALL_K3S_BIN_DIR "$bin_dir"
+  check_directory INSTALL_K3S_SYSTEMD_DIR "$systemd_dir"
+  check_directory --data-dir "$data_dir"
+  data_dir=${data_dir%/}
+  case $data_dir in
+    '' | /bin | /boot | /dev | /etc | /home | /lib | /opt | /proc | /root | /run | /sbin | /srv | /sys | /tmp | /usr | /var | /var/lib)
+      fail $exit_usage data-dir-shared "the data directory may not be ${data_dir:-/}: an uninstall removes it" \
+        'name a directory of its own, such as /var/lib/rancher/k3s' ;;
+  esac
+}
+
+check_directory() { # NAME PATH
+  case $2 in
+    *[\"\'\\\$%\`]* | *"$newline"*) fail $exit_usage path-characters "$1: a quote, \$, %, \` or backslash in $2" 'use another path' ;;
+    */../* | */.. | */./*) fail $exit_usage path-dots "$1: $2 is not a plain path" 'write it without . and ..' ;;
+    /*) ;;
+    *) fail $exit_usage path-relative "$1: $2 is not an absolute path" 'begin it with /' ;;
+  esac
+}
+
+# The deepest directory of a path that exists already.
+existing_part() ( # PATH
+  path=$1
+  while [ -n "$path" ] && [ ! -d "$path" ]; do path=${path%/*}; done
+  printf '%s\n' "${path:-/}"
+)
+
+# [ -w ] says yes to root even on a read-only file system.
+can_write() ( # DIRECTORY
+  directory=$(existing_part "$1")
+  [ -w "$directory" ] && ! read_only_mount "$directory"
+)
+
+# The mount a path lies on, by the longest mount point that leads to it.
+read_only_mount() ( # PATH
+  [ -r /proc/self/mounts ] || return 1
+  best=
+  read_only=
+  while IFS=' ' read -r _ point _ options _; do
+    point=$(printf '%b' "$point")
+    case ${1%/}/ in
+      "${point%/}"/*) [ ${#point} -ge ${#best} ] || continue ;;
+      *) continue ;;
+    esac
+    best=$point
+    case ,$options, in
+      *,ro,*) read_only=yes ;;
+      *) read_only= ;;
+    esac
+  done </proc/self/mounts
+  [ -n "$read_only" ]
+)
+
+images_dir() { printf '%s/agent/images\n' "$data_dir"; }
+
+unit_path() {
+  case $init in
+    openrc) printf '/etc/init.d/%s\n' "$service" ;;
+    *) printf '%s/%s.service\n' "$systemd_dir" "$service" ;;
+  esac
+}
+
+environment_path() {
+  case $init in
+    openrc) printf '%s/%s.env\n' "$etc_dir" "$service" ;;
+    *) printf '%s/%s.service.env\n' "$systemd_dir" "$service" ;;
+  esac
+}
+
+uninstall_path() { printf '%s/%s-uninstall.sh\n' "$bin_dir" "$service"; }

@@ -1,0 +1,47 @@
+# One install at a time. The lock is a symbolic link whose target names its holder, so it is made and named in one step;
+# boot id and start time tell a dead holder from a new process that got the same number.
+
+held_lock=
+
+take_lock() {
+  mkdir -p "$root$state_base" && chmod 700 "$root$state_base" ||
+    fail $exit_host state-unwritable "$root$state_base cannot be made" 'is the file system read-only or full?'
+  lock=$root$state_base/lock
+  holder="$(boot_id):$$:$(start_time $$)"
+  if ! ln -s "$holder" "$lock" 2>/dev/null; then
+    other=$(readlink "$lock" || :)
+    ! is_alive "$other" || fail_busy "$other"
+    note 'Clearing the lock of an install that was cut off'
+    mv -f "$lock" "$lock.$$" 2>/dev/null || fail_busy "$other"
+    [ "$(readlink "$lock.$$")" = "$other" ] || fail_busy "$other"
+    rm -f "$lock.$$"
+    ln -s "$holder" "$lock" 2>/dev/null || fail_busy "$(readlink "$lock" || :)"
+  fi
+  held_lock=$lock
+}
+
+fail_busy() { # HOLDER
+  fail $exit_busy another-install "another install is running here (process ${1#*:})" 'wait until it ends, then run this again'
+}
+
+release_lock() {
+  [ -z "$held_lock" ] || rm -f "$held_lock"
+  held_lock=
+}
+
+boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || printf 'no-boot-id\n'; }
+
+# Field 22 of /proc/PID/stat; the second field may hold blanks and parentheses.
+start_time() ( # PID
+  IFS= read -r line <"/proc/$1/stat" || exit 0
+  line=${line##*) }
+  IFS=' '
+  set -- $line
+  printf '%s\n' "${20}"
+) 2>/dev/null
+
+is_alive() ( # HOLDER
+  IFS=:
+  set -- $1
+  [ "${1-}" = "$(boot_id)" ] && [ -n "${3-}" ] && [ "${3-}" = "$(start_time "${2-}")" ]
+)

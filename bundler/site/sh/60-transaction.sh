@@ -1,0 +1,147 @@
+# A change of the site: written down with everything it replaces before it begins, undone from that record.
+#
+#   transaction/   open: what is there may be half new. Its journal and numbered files say how to go back.
+#   previous/      closed: the record of the last change, for --rollback.
+
+transaction_open=
+
+# Big files that nobody edits in place are kept by a second link, which takes no room; others are copied.
+keep_old() { # PATH AT THE SITE, COPY
+  if [ ! -L "$root$1" ] && [ "$(stat -c %s "$root$1")" -gt 1048576 ] && ln "$root$1" "$2" 2>/dev/null; then return 0; fi
+  cp -pP -- "$root$1" "$2" && { [ -L "$2" ] || flush "$2"; }
+}
+
+# Unlike a receipt's, this release is the one to go back to.
+begin_transaction() {
+  clear_leftovers
+  new=$root$state/transaction.new
+  make_directory "$state"
+  chmod 700 "$root$state"
+  rm -rf -- "$new"
+  mkdir "$new" || fail_write "$new"
+  journal="$(names_text)${newline}release=$(installed_release)${newline}enabled=$(is_enabled && echo yes || echo no)
+active=$(is_active && echo yes || echo no)$newline"
+  number=0
+  for path in $changed $gone; do
+    if [ -e "$root$path" ] || [ -L "$root$path" ]; then
+      number=$((number + 1))
+      keep_old "$path" "$new/$number" || fail_write "$new/$number"
+      journal=${journal}old="$number $(old_hash "$new/$number") $path$newline"
+    else
+      journal=${journal}new=$path$newline
+    fi
+  done
+  for directory in $made; do journal=${journal}directory=$directory$newline; done
+  printf '%s' "$journal" >"$new/journal" || fail_write "$new/journal"
+  flush "$new/journal" "$new"
+  mv "$new" "$root$state/transaction" || fail_write "$root$state/transaction"
+  flush "$root$state"
+  transaction_open=yes
+}
+
+old_hash() { # FILE
+  if [ -L "$1" ]; then printf 'link\n'; else hash_of "$1"; fi
+}
+
+installed_release() { [ ! -f "$root$state/receipt" ] || values_of release "$root$state/receipt"; }
+
+switch_files() {
+  for path in $changed; do put_in_place "$root$path$staged_suffix" "$root$path" || fail_write "$root$path"; done
+  for path in $changed; do flush "$root${path%/*}"; done
+}
+
+# `mv` onto a directory, or a link to one, would move into it.
+put_in_place() { # FROM TO
+  [ ! -d "$2" ] || [ ! -L "$2" ] || rm -f -- "$2"
+  [ ! -d "$2" ] || return 1
+  mv -f -- "$1" "$2"
+}
+
+close_transaction() {
+  for path in $gone; do rm -f -- "$root$path"; done
+  rm -rf -- "$root$state/discard"
+  [ ! -d "$root$state/previous" ] || mv "$root$state/previous" "$root$state/discard"
+  mv "$root$state/transaction" "$root$state/previous"
+  transaction_open=
+  flush "$root$state"
+  rm -rf -- "$root$state/discard"
+}
+
+# Idempotent, so that an undo that was cut off is simply done again.
+undo_transaction() {
+  record=$root$state/transaction
+  stop_service_for_undo "$record/journal"
+  for line in $(values_of old "$record/journal"); do
+    number=${line%% *}
+    path=${line#* * }
+    put_back "$record/$number" "$root$path" || return 1
+  done
+  for path in $(values_of new "$record/journal"); do rm -f -- "$root$path" || return 1; done
+  put_back_datastore "$record" || return 1
+  put_back_service "$record/journal" || return 1
+  rm -rf -- "$root$state/undone"
+  mv "$record" "$root$state/undone" || return 1
+  transaction_open=
+  directories=$(values_of directory "$root$state/undone/journal" | sort -r)
+  rm -rf -- "$root$state/undone"
+  for directory in $directories; do rmdir -- "$root$directory" 2>/dev/null || :; done
+}
+
+# By a link where it can be: going back must not need room on a full disk.
+put_back() { # COPY FILE
+  if [ -e "$2" ] && [ ! -L "$2" ] && [ "$(stat -c %d:%i "$1")" = "$(stat -c %d:%i "$2")" ]; then return 0; fi
+  rm -f -- "$2$staged_suffix"
+  if [ -L "$1" ] || ! ln "$1" "$2$staged_suffix" 2>/dev/null; then
+    cp -pP -- "$1" "$2$staged_suffix" || return 1
+    [ -L "$1" ] || flush "$2$staged_suffix"
+  fi
+  put_in_place "$2$staged_suffix" "$2"
+}
+
+# What an install that was cut off left: half done is undone first, then the new one begins.
+recover_all() {
+  cut_off=$([ ! -d "$root$state_base" ] || find "$root$state_base" -name transaction -type d | sort)
+  [ -n "$cut_off" ] || return 0
+  begin_work
+  for record in $cut_off; do
+    step 'An earlier install was cut off: going back to what was there before it'
+    read_names "$record/journal"
+    state=${record#"$root"}
+    state=${state%/transaction}
+    undo_transaction || fail $exit_stuck undo-failed "cannot put back what $record holds" \
+      'free some disk space, then run this again'
+  done
+  arguments=$given_arguments
+}
+
+clear_leftovers() {
+  rm -rf -- "$root$state/transaction.new" "$root$state/undone"
+  if [ -d "$root$state/discard" ] && [ ! -d "$root$state/previous" ]; then mv "$root$state/discard" "$root$state/previous"; fi
+  rm -rf -- "$root$state/discard"
+}
+
+run_rollback() {
+  begin_work
+  record=$root$state/previous
+  [ -d "$root$state/transaction" ] || {
+    [ -f "$record/journal" ] || fail $exit_usage nothing-to-roll-back "there is no earlier install of $service to go back to" ''
+    [ -n "$(values_of release "$record/journal")" ] || fail $exit_usage nothing-to-roll-back \
+      "the last install of $service was its first" 'to remove it: sh install.sh --uninstall'
+    check_record "$record"
+    step "Going back to $(values_of release "$record/journal")"
+    mv "$record" "$root$state/transaction"
+  }
+  undo_transaction || fail $exit_stuck undo-failed "cannot put back what $root$state/transaction holds" \
+    'free some disk space, then run --rollback again'
+  result "$service is back at $(installed_release)"
+}
+
+check_record() { # DIRECTORY
+  for line in $(values_of old "$1/journal"); do
+    number=${line%% *}
+    rest=${line#* }
+    { [ -e "$1/$number" ] || [ -L "$1/$number" ]; } && [ "$(old_hash "$1/$number")" = "${rest%% *}" ] ||
+      fail $exit_integrity backup-damaged "the kept copy of ${rest#* } is missing or damaged" \
+        'install the bundle of the older release with --allow-downgrade instead'
+  done
+}

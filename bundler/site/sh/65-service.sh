@@ -1,0 +1,123 @@
+# The service, for systemd and OpenRC alike. With --root nothing is asked of the host: enabling is a link.
+
+is_enabled() {
+  case $init in
+    systemd) [ -L "$root$systemd_dir/multi-user.target.wants/$service.service" ] ;;
+    openrc) [ -L "$root/etc/runlevels/default/$service" ] ;;
+    *) return 1 ;;
+  esac
+}
+
+is_active() {
+  [ -n "$live" ] || return 1
+  case $init in
+    systemd) systemctl is-active --quiet "$service" ;;
+    openrc) [ -x "/etc/init.d/$service" ] && rc-service "$service" status >/dev/null 2>&1 ;;
+    *) return 1 ;;
+  esac
+}
+
+reload_services() {
+  if [ -n "$live" ] && [ "$init" = systemd ]; then systemctl daemon-reload; fi
+}
+
+enable_service() {
+  if is_enabled; then return 0; fi
+  case $init in
+    systemd)
+      if [ -n "$live" ]; then
+        systemctl enable --quiet "$service" 2>/dev/null
+      else
+        enable_by_link "$systemd_dir/multi-user.target.wants/$service.service"
+      fi
+      ;;
+    openrc)
+      if [ -n "$live" ]; then
+        rc-update add "$service" default >/dev/null
+      else
+        enable_by_link "/etc/runlevels/default/$service"
+      fi
+      ;;
+  esac
+}
+
+enable_by_link() { # LINK
+  mkdir -p "$root${1%/*}" && ln -sf "$(unit_path)" "$root$1"
+}
+
+disable_service() {
+  if ! is_enabled; then return 0; fi
+  case $init in
+    systemd)
+      if [ -n "$live" ]; then systemctl disable --quiet "$service" 2>/dev/null || :; fi
+      rm -f -- "$root$systemd_dir/multi-user.target.wants/$service.service"
+      ;;
+    openrc)
+      if [ -n "$live" ]; then rc-update delete "$service" default >/dev/null 2>&1 || :; fi
+      rm -f -- "$root/etc/runlevels/default/$service"
+      ;;
+  esac
+}
+
+# Asks for a start and comes back at once: waiting is the proof's business.
+restart_service() {
+  case $init in
+    systemd)
+      systemctl reset-failed "$service" 2>/dev/null || :
+      systemctl restart --no-block "$service"
+      ;;
+    openrc) rc-service "$service" restart >/dev/null 2>&1 </dev/null ;;
+  esac
+}
+
+stop_service() {
+  if [ -z "$live" ]; then return 0; fi
+  case $init in
+    systemd) systemctl stop "$service" 2>/dev/null || : ;;
+    openrc) [ ! -x "/etc/init.d/$service" ] || rc-service "$service" stop >/dev/null 2>&1 </dev/null || : ;;
+  esac
+}
+
+# The process that serves; it changes when the service crashes and is started again.
+main_process() {
+  case $init in
+    systemd) systemctl show -p MainPID "$service" | sed 's/.*=//' ;;
+    openrc) children_of "$(cat "/var/run/$service.pid" 2>/dev/null)" ;;
+  esac
+}
+
+children_of() { # PID
+  [ -z "$1" ] || grep -s "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | sed 's/^\/proc\/\([0-9]*\)\/.*/\1/'
+}
+
+last_words() {
+  case $init in
+    systemd) ! has journalctl || journalctl -u "$service" -n 15 --no-pager -o cat 2>/dev/null ;;
+    openrc) sed -n '$p' "/var/log/$service.log" 2>/dev/null ;;
+  esac
+}
+
+stop_service_for_undo() { # JOURNAL
+  if [ -n "$live" ] && [ "$init" != none ] && is_active_or_starting; then stop_service; fi
+}
+
+is_active_or_starting() {
+  case $init in
+    systemd)
+      case $(systemctl show -p ActiveState "$service" | sed 's/.*=//') in
+        active | activating | reloading) ;;
+        *) return 1 ;;
+      esac
+      ;;
+    *) is_active ;;
+  esac
+}
+
+put_back_service() { # JOURNAL
+  if [ "$init" = none ]; then return 0; fi
+  reload_services || return 1
+  [ "$(values_of enabled "$1")" = yes ] || disable_service
+  if [ -n "$live" ] && [ "$(values_of active "$1")" = yes ]; then
+    restart_service && await_ready || return 1
+  fi
+}

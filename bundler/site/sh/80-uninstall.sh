@@ -1,0 +1,46 @@
+# Removes the service, and with the last one everything of k3s. Runs again from where it was cut off: the installer's copy
+# and the receipt go last.
+
+run_uninstall() {
+  begin_work
+  step "Removing $service"
+  kill_everything
+  disable_service
+  rm -rf -- "$root$(unit_path)" "$root$(environment_path)" "$root/etc/logrotate.d/$service"
+  reload_services
+  if [ "$(receipts | wc -l | tr -d ' ')" -gt 1 ]; then
+    note 'Another k3s service is installed: binary and data stay'
+  else
+    remove_shared
+  fi
+  rm -f -- "$root$(uninstall_path)"
+  remove_state
+  result "$service is removed${keep_data:+; its data in $data_dir and $etc_dir is kept}"
+}
+
+remove_shared() {
+  for name in kubectl crictl ctr; do
+    link=$root$bin_dir/$name
+    [ ! -L "$link" ] || [ "$(readlink "$link")" != k3s ] || rm -f -- "$link"
+  done
+  if [ -z "$keep_data" ]; then
+    remove_tree "$etc_dir"
+    remove_tree "$data_dir"
+    remove_tree /var/lib/kubelet
+  fi
+  remove_tree /run/k3s
+  remove_tree /run/flannel
+  rm -f -- "$root$bin_dir/k3s" "$root$bin_dir/k3s-killall.sh"
+}
+
+# Edited files that --config replace once overwrote are the operator's and stay.
+remove_state() {
+  rm -rf -- "$root$state/previous" "$root$state/transaction.new" "$root$state/transaction" "$root$state/undone" "$root$state/discard"
+  rm -f -- "$root$state/lock.json" "$root$state/proved" "$root$state/install.sh" "$root$state/receipt"
+  rmdir -- "$root$state" 2>/dev/null || :
+  for directory in "$data_dir" "${data_dir%/*}" "${etc_dir%/*}"; do
+    case $directory in
+      */rancher*) rmdir -- "$root$directory" 2>/dev/null || : ;;
+    esac
+  done
+}

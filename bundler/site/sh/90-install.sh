@@ -1,0 +1,166 @@
+# The install itself.
+
+links=
+kept=
+gone=
+docker=
+bin_read_only=
+node_name=
+
+decide() {
+  recall_install
+  find_init
+  find_role
+  find_service
+  hide_secrets
+  find_directories
+  check_join
+  check_environment
+  check_upstream_variables
+  if has_flag --docker || [ "$(config_value docker "$root$etc_dir/config.yaml")$(bundle_config docker)" = true ]; then
+    docker=yes
+  fi
+  [ "${INSTALL_K3S_BIN_DIR_READ_ONLY-}" != true ] || bin_read_only=yes
+  node_name=$(flag_value --node-name)
+  node_name=${node_name:-${K3S_NODE_NAME-}}
+  node_name=${node_name:-$(config_value node-name "$root$etc_dir/config.yaml")}
+  node_name=$(printf '%s\n' "${node_name:-$(uname -n)}" | tr '[:upper:]' '[:lower:]')
+  choose_links
+  choose_kept
+  for_every_file plan_file
+  choose_gone
+}
+
+# kubectl, crictl and ctr lead to k3s unless another one is there already.
+choose_links() {
+  [ "${INSTALL_K3S_SYMLINK-}" != skip ] || return 0
+  for name in kubectl crictl ctr; do
+    target=$root$bin_dir/$name
+    if [ "${INSTALL_K3S_SYMLINK-}" = force ]; then
+      [ -L "$target" ] || [ ! -d "$target" ] || continue
+    elif [ -L "$target" ]; then
+      [ "$(readlink "$target")" = k3s ] || continue
+    elif [ -e "$target" ]; then
+      note "$bin_dir/$name is not k3s's own and stays"
+      continue
+    elif [ -n "$live" ] && has "$name" && [ "$(command -v "$name")" != "$bin_dir/$name" ]; then
+      continue
+    fi
+    links=$links$name$newline
+  done
+}
+
+# A file that somebody edited, or that was there before, stays unless --config replace asks otherwise.
+choose_kept() {
+  for name in registries.yaml config.yaml; do
+    target=$etc_dir/$name
+    source=etc/$name
+    [ "$name" = registries.yaml ] || source=$(bundled_config_path)
+    if [ ! -e "$root$target" ] || [ ! -f "$bundle/$source" ]; then continue; fi
+    hash=$(hash_of "$root$target")
+    if [ "$hash" = "$(sum_of "$source")" ] || was_installed "$hash" "$target"; then continue; fi
+    if [ "$config_choice" = replace ]; then
+      warn config-replaced "$target was edited by hand and is replaced" "the edited file is kept in $state/saved"
+    else
+      warn config-kept "$target was edited by hand and is kept" \
+        "compare it with $source of the bundle; --config replace takes that one"
+      kept=$kept$target$newline
+    fi
+  done
+}
+
+was_installed() { # HASH PATH
+  [ -f "$root$state/receipt" ] && grep -q "^file=$1 [0-7]* $2\$" "$root$state/receipt"
+}
+
+# Files of the install before this one that this one does not have: old image archives above all.
+choose_gone() {
+  if [ ! -f "$root$state/receipt" ] || [ "$action" = images-only ]; then return 0; fi
+  wanted=$(printf '%s' "$expected" | sed 's/^file=[^ ]* [^ ]* //')
+  for line in $(values_of file "$root$state/receipt"); do
+    path=${line#* * }
+    if has_line "$wanted" "$path" || has_line "$kept" "$path"; then continue; fi
+    case $line in
+      link:*) [ -L "$root$path" ] || continue ;;
+      *) [ -f "$root$path" ] && [ "$(hash_of "$root$path")" = "${line%% *}" ] || continue ;;
+    esac
+    gone=$gone$path$newline
+  done
+}
+
+install_bundle() {
+  starts=yes
+  if [ -z "$live" ] || [ "$init" = none ] || [ "$action" = images-only ] ||
+    [ "${INSTALL_K3S_SKIP_START-}" = true ] || [ "${INSTALL_K3S_SKIP_ENABLE-}" = true ]; then
+    starts=
+  fi
+  if [ -z "$changed$gone" ]; then
+    finish_unchanged
+    return
+  fi
+  begin_work
+  step "Copying $(printf '%s' "$changed" | wc -l | tr -d ' ') files"
+  for_every_file clean_file
+  for_every_file stage_file
+  begin_transaction
+  save_edited
+  copy_datastore
+  step 'Switching to the new files'
+  switch_files
+  reload_services
+  [ "$init" = none ] || [ "$action" = images-only ] || [ "${INSTALL_K3S_SKIP_ENABLE-}" = true ] || enable_service
+  if [ -n "$starts" ]; then
+    restart_service || fail_proof start-failed "$service cannot be started"
+    prove_install
+  fi
+  close_transaction
+  [ -z "$starts" ] || mark_proved
+  finish_changed
+}
+
+mark_proved() { hash_of "$root$state/receipt" >"$root$state/proved"; }
+
+finish_unchanged() {
+  if [ -n "$starts" ] && { ! is_active || [ "${INSTALL_K3S_FORCE_RESTART-}" = true ]; }; then
+    enable_service
+    restart_service || fail $exit_host start-failed "$service cannot be started" "$(last_words || :)"
+    prove_install
+    mark_proved
+    result "$service $(fact release) was in place and has been started"
+  else
+    result "$service $(fact release) is in place already; nothing was changed"
+  fi
+}
+
+finish_changed() {
+  if [ "$action" = images-only ]; then
+    result "The image archives are in $root$(images_dir)"
+  elif [ -n "$starts" ]; then
+    result "$service $(fact release) is installed and running"
+  else
+    result "$service $(fact release) is installed in ${root:-/}; it was not started"
+  fi
+}
+
+# An edited file that --config replace overwrites is kept for good, under a name of its own.
+save_edited() {
+  for path in "$etc_dir/registries.yaml" "$etc_dir/config.yaml"; do
+    if [ "$config_choice" != replace ] || ! has_line "$changed" "$path" || [ ! -e "$root$path" ]; then continue; fi
+    hash=$(hash_of "$root$path")
+    if was_installed "$hash" "$path"; then continue; fi
+    mkdir -p "$root$state/saved"
+    cp -p -- "$root$path" "$root$state/saved/${path##*/}.${hash%"${hash#????????????}"}" || fail_write "$root$state/saved"
+  done
+}
+
+show_changes() {
+  for path in $changed; do
+    if [ -e "$root$path" ] || [ -L "$root$path" ]; then result "replace $root$path"; else result "create $root$path"; fi
+  done
+  for path in $gone; do result "remove $root$path"; done
+  if [ -z "$changed$gone" ]; then result 'change nothing'; fi
+  if [ -n "$live" ] && [ "$init" != none ] && [ -n "$changed$gone" ]; then
+    [ "${INSTALL_K3S_SKIP_ENABLE-}" = true ] || result "enable $service"
+    [ -n "${INSTALL_K3S_SKIP_ENABLE-}${INSTALL_K3S_SKIP_START-}" ] || result "restart $service"
+  fi
+}

@@ -1,0 +1,72 @@
+# How a run ends: staged files go, an open transaction is undone, the lock is given back.
+on_exit() { # STATUS
+  status=$1
+  trap - EXIT
+  trap '' INT TERM
+  if [ -n "$transaction_open" ]; then
+    step 'Putting everything back'
+    if ! undo_transaction; then
+      complain error undo-failed "cannot put back what $root$state/transaction holds" \
+        'free some disk space, then run sh install.sh --rollback'
+      status=$exit_stuck
+    fi
+  fi
+  if [ -n "$held_lock" ]; then
+    for path in $changed; do rm -rf -- "$root$path$staged_suffix"; done
+    for directory in $(printf '%s' "$made" | sort -r); do rmdir -- "$root$directory" 2>/dev/null || :; done
+    release_lock
+    rmdir "$root$state_base" 2>/dev/null || :
+  fi
+  exit "$status"
+}
+
+on_signal() { # NAME STATUS
+  complain error interrupted "interrupted by $1" 'everything is put back; run it again'
+  exit "$2"
+}
+
+# Lock and log: from here on the site may change.
+begin_work() {
+  [ -z "$held_lock" ] || return 0
+  take_lock
+  log_file=$root/var/log/k3s-bundler.log
+  mkdir -p "$root/var/log" && (umask 077 && : >>"$log_file") 2>/dev/null || log_file=
+  log "begin: $action"
+}
+
+main() {
+  trap 'on_exit $?' EXIT
+  trap 'on_signal SIGINT 130' INT
+  trap 'on_signal SIGTERM 143' TERM
+  # A lost terminal or a reader that went away does not stop an install.
+  trap '' HUP PIPE
+  check_commands
+  take_options "$@"
+  case $action in
+    help) printf '%s\n' "$help_text" && return ;;
+    status) show_status && return ;;
+    rollback | uninstall | killall)
+      read_receipt || fail $exit_absent not-installed "no k3s installed by this installer${root:+ in $root}" ''
+      check_root
+      run_"$action"
+      return
+      ;;
+  esac
+  find_bundle
+  verify_bundle
+  [ "$action" != verify ] || { result 'The bundle is whole' && return; }
+  find_arch
+  check_root
+  case $action in
+    install | images-only) recover_all ;;
+  esac
+  decide
+  preflight
+  case $action in
+    check) result 'Nothing stands in the way of an install' ;;
+    dry-run) show_changes ;;
+    *) install_bundle ;;
+  esac
+}
+
+main "$@"
