@@ -12,6 +12,7 @@ DOCKER_HUB = "docker.io"
 _DOMAIN = re.compile(
     r"(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 )
+_PORT = re.compile(r":([0-9]{1,5})\Z")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _LONGEST_NAME = 255  # host and repository together (distribution-spec, "Pulling manifests")
@@ -62,6 +63,12 @@ def parse_reference(text: str) -> Reference:
     if len(registry) + 1 + len(repository) > _LONGEST_NAME:
         raise ValueError(f"{text!r}: the name is longer than {_LONGEST_NAME} characters")
     return Reference(registry, repository, tag or "latest", digest)
+
+
+def is_registry_host(text: str) -> bool:
+    """Say whether `text` is a host with an optional port, as in front of an image name."""
+    port = _PORT.search(text)
+    return _DOMAIN.fullmatch(text) is not None and (port is None or 0 < int(port.group(1)) < 65536)
 
 
 def _split_registry(path: str) -> tuple[str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_TAG = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc)\.?(\d+))?\+k3s(\d+)")
-_CHANNEL = re.compile(r"stable|latest|testing|v\d+\.\d+(?:-testing)?")
+_TAG = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc)\.?(\d+))?\+k3s(\d+)", re.ASCII)
+_CHANNEL = re.compile(r"stable|latest|testing|v\d+\.\d+(?:-testing)?", re.ASCII)
 _PRE_RELEASES = {"alpha": 0, "beta": 1, "rc": 2, None: 3}
 
 
