@@ -13,6 +13,7 @@ Names end up in messages as `error[name]`. Nothing of this package is imported h
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -47,10 +48,45 @@ class UsageError(BundlerError):
     exit_code = 2
 
 
+@dataclass(frozen=True, order=True)
+class RecipeMistake:
+    """One mistake of a recipe and its place; line and column count from 1, `path` is empty for the file itself."""
+
+    line: int
+    column: int
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (f"{self.line}:{self.column}", self.path, self.what) if part)
+
+
 class RecipeError(UsageError):
-    """The recipe has mistakes; `what` lists all of them, one a line, each with its place."""
+    """The recipe has mistakes; `what` lists them, one a line, each with its place.
+
+    `mistakes` has all of them in the order of the file, `source` is the file as the person named it.
+    """
 
     name = "recipe-invalid"
+    most_shown: ClassVar[int] = 100
+
+    def __init__(self, source: str, mistakes: tuple[RecipeMistake, ...]) -> None:
+        self.source = source
+        self.mistakes = mistakes
+        count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        lines = [f"{source} has {count}:", *(f"{source}:{mistake}" for mistake in mistakes[: self.most_shown])]
+        if len(mistakes) > self.most_shown:
+            lines.append(f"... and {len(mistakes) - self.most_shown} more")
+        super().__init__(
+            "\n".join(lines),
+            hint="docs/recipe.md explains every key; `k3s-bundler schema` prints the schema editors complete from",
+        )
+
+
+class RecipeNotFoundError(UsageError):
+    """There is no recipe where the command line says."""
+
+    name = "recipe-not-found"
 
 
 class UnknownReleaseError(UsageError):

@@ -1,0 +1,407 @@
+"""YAML read for people: every value with its line and column, every mistake collected, nothing guessed.
+
+Pure text in, values and marks out. What YAML allows and recipes do not: several documents, tags, merge keys, keys that
+are not text, and plain scalars that YAML 1.1 and 1.2 read differently (`yes`, `0644`). PyYAML alone would take the last
+of two equal keys and turn `no` into False without a word.
+
+Events are read instead of composed nodes, so that limits stop hostile files while they are read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import yaml
+
+from bundler.errors import RecipeMistake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where a value is: keys of mappings and indexes of lists, from the top."""
+
+Plain: TypeAlias = "str | int | float | bool | tuple[Plain, ...] | dict[str, Plain] | None"
+
+MOST_DEPTH = 32
+MOST_VALUES = 10_000  # with aliases written out
+MOST_ALIASES = 100
+
+_FORBIDDEN = re.compile(
+    r"[^\t\n\r -~\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]",
+)
+# YAML 1.2 section 5.1 less U+0085, U+2028 and U+2029, which YAML 1.1 counts as line breaks and editors do not, and less
+# the marks that turn the direction of text, which make a file look other than it is.
+_NULL = re.compile(r"|~|null|Null|NULL")
+_TRUE = re.compile(r"true|True|TRUE")
+_FALSE = re.compile(r"false|False|FALSE")
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_LONGEST_NUMBER = 64  # longer ones are text; also keeps the expressions below from long texts
+_DOUBTFUL = re.compile(
+    r"(?:y|Y|yes|Yes|YES|on|On|ON|n|N|no|No|NO|off|Off|OFF)"  # YAML 1.1 booleans
+    r"|[-+]?0[0-9_]+|[-+]?0[box][0-9a-fA-F_]+|[-+]?[0-9][0-9_]*_[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+)
+
+
+@dataclass(frozen=True, order=True)
+class Mark:
+    """A place in the text; line and column count from 1, columns in characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One value as it stands in the text; `plain` when nothing quotes it."""
+
+    mark: Mark
+    text: str
+    plain: bool
+    tag: str | None = None
+    depth: int = 1
+    values: int = 1
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A list."""
+
+    mark: Mark
+    items: tuple[Node, ...]
+    tag: str | None
+    depth: int
+    values: int
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Keys and their values in the order of the text, repeated keys included."""
+
+    mark: Mark
+    entries: tuple[tuple[Scalar, Node], ...]
+    tag: str | None
+    depth: int
+    values: int
+
+    def find(self, key: str) -> tuple[Scalar, Node] | None:
+        """Give the first entry called `key`."""
+        return next((entry for entry in self.entries if entry[0].text == key), None)
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a text says: its nodes, the plain data in them, and what is wrong with it as YAML.
+
+    `root` and `data` are None when the text cannot be read to its end, and then there is at least one mistake.
+    """
+
+    root: Node | None
+    data: Plain
+    mistakes: tuple[RecipeMistake, ...]
+
+
+class _StopError(Exception):
+    """Reading cannot go on; carries the mistake that says why."""
+
+    def __init__(self, mark: Mark, what: str) -> None:
+        super().__init__(what)
+        self.mistake = RecipeMistake(mark.line, mark.column, "", what)
+
+
+def read_marked_yaml(data: bytes) -> Document:
+    """Read one YAML document in UTF-8; never raises, mistakes come with the result."""
+    try:
+        root = _compose(_decode(data))
+    except _StopError as stop:
+        return Document(None, None, (stop.mistake,))
+    mistakes: list[RecipeMistake] = []
+    return Document(root, _resolve(root, (), mistakes), tuple(mistakes))
+
+
+def path_text(path: Path) -> str:
+    """Write a path for people: `images.extra[0]`, `sources.registries."docker.io"`."""
+    parts: list[str] = []
+    for part in path:
+        if isinstance(part, int):
+            parts.append(f"[{part}]")
+        else:
+            name = part if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_+-]{0,79}", part) else shown(part)
+            parts.append(f".{name}" if parts else name)
+    return "".join(parts)
+
+
+def shown(text: str) -> str:
+    """Quote `text` from a recipe for a message: on one line, printable, at most 80 characters of it."""
+    cut = text if len(text) <= 80 else text[:77] + "..."
+    escaped = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut.replace("\\", "\\\\")
+    )
+    return '"' + escaped.replace('"', '\\"') + '"'
+
+
+# Bytes to text
+
+
+def _decode(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _StopError(Mark(1, 1), "the file is UTF-16: save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        bad = error.object[error.start]
+        # The codec counts from behind a byte-order mark, and gives the bytes from there in `object`.
+        before = error.object[: error.start].decode("utf-8")
+        raise _StopError(
+            _mark_at(before, len(before)), f"byte 0x{bad:02x} is not UTF-8: save the file as UTF-8"
+        ) from None
+    if found := _FORBIDDEN.search(text):
+        name = f"U+{ord(found.group()):04X}"
+        raise _StopError(_mark_at(text, found.start()), f"the character {name} does not belong in a recipe: delete it")
+    return text
+
+
+def _mark_at(text: str, index: int) -> Mark:
+    lines = re.split(r"\r\n|\r|\n", text[:index])
+    return Mark(len(lines), len(lines[-1]) + 1)
+
+
+# Text to nodes
+
+
+@dataclass
+class _Open:
+    """A list or mapping whose end has not come yet."""
+
+    mark: Mark
+    mapping: bool
+    tag: str | None
+    anchor: str | None
+    children: list[Node] = field(default_factory=list)
+
+    def close(self) -> Node:
+        depth = 1 + max((child.depth for child in self.children), default=0)
+        values = 1 + sum(child.values for child in self.children)
+        if values > MOST_VALUES:
+            raise _StopError(
+                self.mark, f"more than {MOST_VALUES} values, with aliases written out: this is not a recipe"
+            )
+        if not self.mapping:
+            return Sequence(self.mark, tuple(self.children), self.tag, depth, values)
+        keys, nodes = self.children[::2], self.children[1::2]
+        entries = tuple((key, node) for key, node in zip(keys, nodes, strict=True) if isinstance(key, Scalar))
+        return Mapping(self.mark, entries, self.tag, depth, values)
+
+
+class _Composer:
+    """Builds nodes from events, within limits."""
+
+    def __init__(self) -> None:
+        self.stack: list[_Open] = []
+        self.anchors: dict[str, Node] = {}
+        self.aliases = 0
+        self.values = 0
+        self.root: Node | None = None
+
+    def take(self, event: yaml.Event) -> None:
+        mark = _event_mark(event)
+        match event:
+            case yaml.DocumentStartEvent() if self.root is not None:
+                raise _StopError(mark, "a second document begins here: a recipe is one document, remove this `---`")
+            case yaml.ScalarEvent():
+                plain = not event.style
+                self._add(Scalar(mark, event.value, plain=plain, tag=event.tag), event.anchor, mark)
+            case yaml.AliasEvent():
+                self._add(self._aliased(event.anchor or "", mark), None, mark)
+            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                self._open(event, mark)
+            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+                opened = self.stack.pop()
+                self._add(opened.close(), opened.anchor, opened.mark)
+            case _:
+                pass
+
+    def _open(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, mark: Mark) -> None:
+        if self._awaits_key():
+            raise _StopError(
+                mark,
+                "a list or mapping cannot be a key; if this is a template such as {{ name }}, recipes have none: "
+                "write the value itself",
+            )
+        if len(self.stack) >= MOST_DEPTH:
+            raise _StopError(mark, f"nested deeper than {MOST_DEPTH} levels: this is not a recipe")
+        self.stack.append(_Open(mark, isinstance(event, yaml.MappingStartEvent), event.tag, event.anchor))
+
+    def _aliased(self, name: str, mark: Mark) -> Node:
+        self.aliases += 1
+        if self.aliases > MOST_ALIASES:
+            raise _StopError(mark, f"more than {MOST_ALIASES} aliases: write the values out")
+        if name not in self.anchors:
+            raise _StopError(mark, f"the alias {shown('*' + name)} has no anchor {shown('&' + name)} before it")
+        return self.anchors[name]
+
+    def _awaits_key(self) -> bool:
+        return bool(self.stack) and self.stack[-1].mapping and len(self.stack[-1].children) % 2 == 0
+
+    def _add(self, node: Node, anchor: str | None, mark: Mark) -> None:
+        if self._awaits_key() and not isinstance(node, Scalar):
+            raise _StopError(mark, "a list or mapping cannot be a key: keys are text")
+        if len(self.stack) + node.depth > MOST_DEPTH + 1:
+            raise _StopError(mark, f"nested deeper than {MOST_DEPTH} levels: this is not a recipe")
+        self.values += 1
+        if self.values > MOST_VALUES:
+            raise _StopError(mark, f"more than {MOST_VALUES} values: this is not a recipe")
+        if anchor:
+            self.anchors[anchor] = node
+        if self.stack:
+            self.stack[-1].children.append(node)
+        else:
+            self.root = node
+
+
+def _compose(text: str) -> Node:
+    composer = _Composer()
+    try:
+        for event in _events(text):
+            composer.take(event)
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_mistake(error, text) from None
+    except yaml.YAMLError as error:
+        raise _StopError(Mark(1, 1), f"this is not YAML: {error}") from None
+    root = composer.root
+    if root is None or (isinstance(root, Scalar) and root.plain and not root.text):
+        raise _StopError(Mark(1, 1), "the file is empty: a recipe begins with `version: 1`")
+    return root
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.CSafeLoader)
+    yield from events
+
+
+def _event_mark(event: yaml.Event) -> Mark:
+    start = event.start_mark
+    return Mark(start.line + 1, start.column + 1) if start is not None else Mark(1, 1)
+
+
+_TAB = "a tab: YAML is indented with spaces"
+_SYNTAX = {
+    "found a tab character that violates indentation": _TAB,
+    "found a tab character where an indentation space is expected": _TAB,
+    "mapping values are not allowed in this context": "a second `: ` in one line, or wrong indentation: "
+    "put text that holds a colon in quotes",
+    "found unexpected end of stream": "a quote that opens here is never closed",
+    "did not find expected ',' or ']'": "a list that opens with [ here lacks a comma or its ]",
+    "did not find expected ',' or '}'": "a mapping that opens with { here lacks a comma or its }",
+    "did not find expected key": "indentation: this line belongs to no list or mapping above it",
+    "did not find expected '-' indicator": "indentation: a list continues here, so `- ` is expected",
+    "could not find expected ':'": "a key without `:` behind it",
+    "did not find expected <document start>": "text behind the end of the document",
+}
+"""What libyaml 0.2 says, and what it means to someone who writes a recipe."""
+
+_OPENED_BEFORE = ("quote that opens", "that opens with")
+
+
+def _syntax_mistake(error: yaml.MarkedYAMLError, text: str) -> _StopError:
+    problem = error.problem or "it cannot be read"
+    place = error.problem_mark or error.context_mark
+    what = _SYNTAX.get(problem, f"this is not YAML: {problem}")
+    if any(words in what for words in _OPENED_BEFORE) and error.context_mark is not None:
+        place = error.context_mark
+    if place is None:
+        return _StopError(Mark(1, 1), what)
+    if problem == "found character that cannot start any token":
+        char = _char_at(text, place.line, place.column)
+        what = _TAB if char == "\t" else f"a value cannot begin with {shown(char)}: put it in quotes"
+    return _StopError(Mark(place.line + 1, place.column + 1), what)
+
+
+def _char_at(text: str, line: int, column: int) -> str:
+    lines = re.split(r"\r\n|\r|\n", text)
+    return lines[line][column : column + 1] if line < len(lines) else ""
+
+
+# Nodes to data
+
+
+def _resolve(node: Node, path: Path, mistakes: list[RecipeMistake]) -> Plain:
+    def mistake(mark: Mark, where: Path, what: str) -> None:
+        mistakes.append(RecipeMistake(mark.line, mark.column, path_text(where), what))
+
+    if node.tag is not None:
+        mistake(
+            node.mark, path, f"the tag {shown(node.tag)} means nothing in a recipe: remove it, and quote what is text"
+        )
+    match node:
+        case Scalar():
+            value = scalar_value(node)
+            if isinstance(value, Doubtful):
+                mistake(node.mark, path, value.why)
+                return node.text
+            return value
+        case Sequence():
+            return tuple(_resolve(item, (*path, index), mistakes) for index, item in enumerate(node.items))
+        case Mapping():
+            data: dict[str, Plain] = {}
+            first: dict[str, Mark] = {}
+            for key, child in node.entries:
+                where = (*path, key.text)
+                if key.text == "<<" and key.plain:
+                    mistake(
+                        key.mark,
+                        path,
+                        "merge keys (<<) are not used in recipes, they hide where values come from: write the keys out",
+                    )
+                elif key.text in data:
+                    at = first[key.text]
+                    mistake(key.mark, where, f"is here twice: first at line {at.line}, column {at.column}")
+                else:
+                    first[key.text] = key.mark
+                    data[key.text] = _resolve(child, where, mistakes)
+            return data
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A plain scalar that YAML versions read differently."""
+
+    why: str
+
+
+def scalar_value(scalar: Scalar) -> str | float | bool | Doubtful | None:
+    """Read a scalar as null, true, false, a number or text (YAML 1.2 core schema, decimal numbers only)."""
+    text = scalar.text
+    if not scalar.plain or len(text) > _LONGEST_NUMBER:
+        return text
+    if _NULL.fullmatch(text):
+        return None
+    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
+        return text.lower() == "true"
+    if _FLOAT.fullmatch(text):
+        return _number(text)
+    return Doubtful(_why_doubtful(text)) if _DOUBTFUL.fullmatch(text) else text
+
+
+def _number(text: str) -> float | Doubtful:
+    if _INT.fullmatch(text):
+        return int(text)
+    number = float(text)
+    too_big = math.isinf(number) or re.fullmatch(r"[-+]?[0-9]+", text)
+    return Doubtful(f'{text} is too big a number: write "{text}" if it is text') if too_big else number
+
+
+def _why_doubtful(text: str) -> str:
+    lower = text.lower()
+    if lower in {"y", "yes", "on"}:
+        return f'{text} is true to some YAML readers and text to others: write true, or "{text}" if it is text'
+    if lower in {"n", "no", "off"}:
+        return f'{text} is false to some YAML readers and text to others: write false, or "{text}" if it is text'
+    return f'YAML readers disagree about the number {text}: write "{text}" if it is text, or a plain decimal number'
