@@ -1,0 +1,128 @@
+"""k3s's config.yaml as a recipe may write it.
+
+Keys are the long flags of k3s; values become text on its command line (k3s pkg/configfilearg/parser.go): a list repeats
+the flag, a mapping would become nonsense, a number with a fraction loses its zeros.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+
+from bundler.model.strict import FrozenMapping, several, together
+
+if TYPE_CHECKING:
+    from bundler.model.marked_yaml import Path
+
+Component = Literal["coredns", "servicelb", "traefik", "local-storage", "metrics-server", "runtimes"]
+"""What k3s brings and can leave out (k3s pkg/cli/cmds/stage.go)."""
+
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+ConfigScalar: TypeAlias = str | int | bool
+ConfigValue: TypeAlias = ConfigScalar | tuple[ConfigScalar, ...]
+
+_KEY = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\+?")
+_ACCOUNT_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]*@")
+_TOKEN = "is a secret, and secrets do not belong in a recipe: give the installer K3S_TOKEN, or write token-file"  # noqa: S105
+_SECRET = "is a secret, and secrets do not belong in a recipe: add it at the site in /etc/rancher/k3s/config.yaml.d"  # noqa: S105
+
+_REFUSED = {
+    "token": _TOKEN,
+    "t": _TOKEN,
+    "agent-token": "is a secret, and secrets do not belong in a recipe: write agent-token-file",
+    "etcd-s3-access-key": _SECRET,
+    "etcd-s3-secret-key": _SECRET,
+    "etcd-s3-session-token": _SECRET,
+    "vpn-auth": "is a secret, and secrets do not belong in a recipe: write vpn-auth-file",
+    "disable+": "is not needed: write disable, it is joined with components.disable",
+    "no-deploy": "stops k3s from v1.25 on: write components.disable",
+    "config": "would make k3s read another file than the one the bundle brings",
+    "c": "would make k3s read another file than the one the bundle brings",
+    "private-registry": "would make k3s read another file than the bundle's registries.yaml: write site.registries",
+}
+
+
+def _key(text: str) -> str:
+    if why := _REFUSED.get(text):
+        raise ValueError(why)
+    if not _KEY.fullmatch(text) or len(text) > 80:
+        near = text.lower().strip("-").replace("_", "-")
+        hint = f': write "{near}"' if _KEY.fullmatch(near) and len(near) <= 80 else ""
+        raise ValueError(f"is not a flag of k3s without its dashes{hint}")
+    return text
+
+
+def _value(value: Any) -> ConfigValue:
+    if isinstance(value, tuple):
+        if not value:
+            raise ValueError("is an empty list: give it a value or remove the key")
+        wrong = [((index,), why) for index, item in enumerate(value) if (why := _why_no_scalar(item))]
+        if wrong:
+            raise several(wrong)
+        return value
+    if why := _why_no_scalar(value):
+        raise ValueError(why)
+    checked: ConfigScalar = value
+    return checked
+
+
+def _why_no_scalar(value: object) -> str | None:
+    match value:
+        case bool() | int():
+            return None
+        case str():
+            return _why_no_text(value)
+        case None:
+            return "is empty: give it a value or remove the key"
+        case float():
+            return "is a number with a fraction, which k3s may write otherwise: put it in quotes"
+        case _:
+            return "is a list or mapping, but k3s takes text, numbers, true, false, or one list of these"
+
+
+def _why_no_text(text: str) -> str | None:
+    if _ACCOUNT_IN_URL.search(text):
+        return "holds an account in a URL: secrets do not belong in a recipe, add it at the site"
+    if not text.isprintable():
+        return "has line ends or characters that cannot be printed, which a command line cannot carry"
+    return None
+
+
+def _components_disabled(config: Any) -> list[tuple[Path, str]]:
+    """Find components that are disabled here: only under components.disable are their images left out too."""
+    value = config.get("disable") if isinstance(config, Mapping) else None
+    items: list[tuple[Path, object]] = (
+        [(("disable", index), item) for index, item in enumerate(value)]
+        if isinstance(value, tuple)
+        else [(("disable",), value)]
+    )
+    return [
+        (
+            path,
+            f'names the component "{part.strip()}": write it under components.disable, so that its images stay out too',
+        )
+        for path, item in items
+        if isinstance(item, str)
+        for part in item.split(",")
+        if part.strip() in COMPONENTS
+    ]
+
+
+_SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "integer", "boolean"]}
+
+Config = Annotated[
+    FrozenMapping[
+        Annotated[str, AfterValidator(_key)],
+        Annotated[
+            ConfigValue,
+            PlainValidator(_value),
+            WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}]}),
+        ],
+    ],
+    together(_components_disabled),
+]
+"""k3s's config.yaml inside a pydantic model."""

@@ -1,0 +1,120 @@
+"""The recipes that are shipped, the schema, and the documentation agree with what is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from bundler.model.recipe import recipe_schema
+from bundler.stages.read import parse_recipe, read_recipe
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+GUIDE = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+SCHEMA: dict[str, Any] = json.loads(recipe_schema())
+SHORTEST = "version: 1\nname: edge\nrelease: stable\narch: [arm64]\n"
+
+
+def test_there_are_recipes() -> None:
+    assert {path.stem for path in RECIPES} >= {"k3s", "minimal", "china"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_is_read_and_bears_its_file_name(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.release == "stable"
+    assert recipe.arch == ("amd64", "arm64", "arm")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_fits_the_schema_its_first_line_names(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    named = first.removeprefix("# yaml-language-server: $schema=")
+    schema = json.loads((path.parent / named).read_text(encoding="utf-8"))
+    jsonschema.validate(yaml.safe_load(path.read_bytes()), schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["name: Edge", "arch: []", "release: nightly", "engin: auto", "pack: {level: 20}", "images: {layers: gzip}",
+     "components: {disable: [traefic]}", "sources: {releases: 'ftp://a'}", "site: {registries: {auths: {}}}",
+     "site: {config: {a: {b: 1}}}", "sources: {registries: {docker.io: []}}"],
+)  # fmt: skip
+def test_editors_see_common_mistakes(lines: str) -> None:
+    data = yaml.safe_load(SHORTEST) | yaml.safe_load(lines)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, SCHEMA, cls=jsonschema.Draft202012Validator)
+
+
+def test_what_the_shipped_recipes_show_in_comments_is_right() -> None:
+    text = (ROOT / "recipes" / "k3s.yaml").read_text(encoding="utf-8")
+    keys, _, optional = text.partition("# What follows is optional.")
+    shown = [line[2:] for line in optional.splitlines() if re.match(r"# (?: |[a-z]+:$)", line)]
+    recipe = parse_recipe((keys + "\n".join(shown) + "\n").encode(), "k3s.yaml")
+    assert recipe.components.disable == ("servicelb", "traefik")
+    assert recipe.images.extra
+    assert recipe.site.config
+    assert recipe.site.registries.mirrors
+
+
+def examples() -> list[str]:
+    return [block for block in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL) if not block.startswith("#")]
+
+
+@pytest.mark.parametrize("block", examples())
+def test_every_example_of_the_guide_is_a_recipe_or_a_part_of_one(block: str) -> None:
+    text = block if block.startswith("version:") else SHORTEST + block
+    parse_recipe(text.encode(), "docs/recipe.md")
+    jsonschema.validate(yaml.safe_load(text), SCHEMA, cls=jsonschema.Draft202012Validator)
+
+
+def test_the_mistakes_the_guide_shows_are_what_is_said() -> None:
+    shown = re.search(r"```\nerror\[recipe-invalid\]: (.*?)\n```", GUIDE, re.DOTALL)
+    assert shown
+    with pytest.raises(Exception, match="2 mistakes") as caught:
+        parse_recipe(b"version: 1\nname: edge\nrelease: 1.30\narch: [amr64]\n", "edge.yaml")
+    assert str(caught.value).splitlines()[:3] == ("error[recipe-invalid]: " + shown.group(1)).splitlines()
+
+
+def keys_of(part: dict[str, Any], path: str = "") -> set[str]:
+    for choice in part.get("anyOf", [part]):
+        if choice.get("type") != "null":
+            part = part | choice
+            break
+    if "$ref" in part:
+        part = SCHEMA["$defs"][part["$ref"].rpartition("/")[2]]
+    found = set()
+    for name, child in part.get("properties", {}).items():
+        found |= {f"{path}{name}"} | keys_of(child, f"{path}{name}.")
+    more = part.get("additionalProperties")
+    return found | (keys_of(more, f"{path}*.") if isinstance(more, dict) else set())
+
+
+def test_the_guide_explains_every_key_and_no_other() -> None:
+    explained = set(re.findall(r"^\| `([^`]+)` \|", GUIDE, re.MULTILINE))
+    assert explained == keys_of(SCHEMA)
+
+
+def test_the_guide_gives_the_real_defaults() -> None:
+    rows = dict(re.findall(r"^\| `([^`]+)` \|.*\| `([^`]+)` \|$", GUIDE, re.MULTILINE))
+    recipe = parse_recipe(SHORTEST.encode(), "x").model_dump(mode="json")
+    for key, default in rows.items():
+        if "*" in key:
+            continue
+        value: Any = recipe
+        for part in key.split("."):
+            value = value[part]
+        assert str(value) == default
+    assert len(rows) >= 6
