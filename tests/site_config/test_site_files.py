@@ -1,0 +1,132 @@
+"""etc/config.yaml and etc/registries.yaml: what k3s reads is what the recipe says."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler.model.registries import Registries
+from bundler.site.config import config_yaml
+from bundler.site.registries import registries_yaml
+from bundler.site.yaml_text import yaml_text
+
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20) | st.sampled_from(
+    [
+        "y",
+        "n",
+        "yes",
+        "No",
+        "on",
+        "1e3",
+        "0o17",
+        "0644",
+        "1_000",
+        "1.30",
+        "~",
+        "null",
+        "true",
+        "<<",
+        "=",
+        "#",
+        "2024-01-01",
+        "- a",
+        "a: b",
+    ]
+)
+scalars = texts | st.booleans() | st.integers(-(10**17), 10**17)
+configs = st.dictionaries(
+    st.from_regex(r"[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,8}){0,2}\+?", fullmatch=True),
+    scalars | st.lists(scalars, min_size=1, max_size=3).map(tuple),
+    max_size=5,
+)
+
+
+def as_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: as_lists(each) for key, each in value.items()}
+    return [as_lists(each) for each in value] if isinstance(value, tuple) else value
+
+
+@given(configs.filter(lambda config: "disable" not in config))
+def test_values_read_back_with_their_types(config: dict[str, Any]) -> None:
+    text = config_yaml(config, ())
+    assert yaml.safe_load(text) == as_lists(config)
+    text.decode("utf-8")
+
+
+@given(configs, st.randoms())
+def test_the_same_config_in_another_order_gives_the_same_bytes(config: dict[str, Any], chance: Any) -> None:
+    items = list(config.items())
+    chance.shuffle(items)
+    assert config_yaml(dict(items), ("traefik",)) == config_yaml(config, ("traefik",))
+
+
+@given(texts)
+def test_text_is_always_in_double_quotes_so_that_no_reader_takes_it_for_something_else(text: str) -> None:
+    (line,) = [each for each in yaml_text({"key": text}, ()).decode().split("\n") if each]
+    assert re.fullmatch(r'key: ".*"', line)
+
+
+@pytest.mark.parametrize("word", ["y", "n", "on", "no", "yes", "off", "true", "null", "1", "*", "docker.io", "a+"])
+def test_keys_that_a_reader_may_take_for_something_else_are_quoted(word: str) -> None:
+    assert yaml_text({word: True}, ()).decode() == f'"{word}": true\n'
+
+
+def test_components_come_first_in_disable_and_none_twice() -> None:
+    for beside in (("ccm", "mine"), "ccm, mine", ("ccm,mine", "ccm")):
+        data = yaml.safe_load(config_yaml({"disable": beside, "debug": True}, ("traefik", "runtimes")))
+        assert data == {"debug": True, "disable": ["traefik", "runtimes", "ccm", "mine"]}
+    assert yaml.safe_load(config_yaml({}, ("traefik",))) == {"disable": ["traefik"]}
+    assert yaml.safe_load(config_yaml({"disable": "mine"}, ())) == {"disable": ["mine"]}
+
+
+def test_nothing_to_say_is_an_empty_mapping_which_k3s_accepts() -> None:
+    assert yaml.safe_load(config_yaml({}, ())) == {}
+    assert yaml.safe_load(registries_yaml(Registries())) == {}
+
+
+MIRRORS: dict[str, Any] = {
+    "docker.io": {"endpoint": ("https://m.example:5000", "http://10.0.0.1"), "rewrite": {"^a/(.*)": "b/$1", "^c": ""}},
+    "*": None,
+    "quay.io": {},
+}
+CONFIGS: dict[str, Any] = {
+    "m.example:5000": {"tls": {"ca_file": "/etc/ca.pem", "cert_file": "/c", "key_file": "/k"}},
+    "10.0.0.1": {"tls": {"insecure_skip_verify": True}},
+}
+
+
+def test_registries_read_back_as_the_recipe_has_them() -> None:
+    written = yaml.safe_load(registries_yaml(Registries.model_validate({"mirrors": MIRRORS, "configs": CONFIGS})))
+    assert written == {"mirrors": as_lists(MIRRORS) | {"*": {}}, "configs": CONFIGS}
+
+
+def test_registries_in_any_order_give_the_same_bytes_and_keep_the_order_of_endpoints() -> None:
+    written = {
+        registries_yaml(Registries.model_validate({"configs": CONFIGS, "mirrors": dict(order)}))
+        for order in itertools.permutations(MIRRORS.items())
+    }
+    assert len(written) == 1
+    assert yaml.safe_load(written.pop())["mirrors"]["docker.io"]["endpoint"] == [
+        "https://m.example:5000",
+        "http://10.0.0.1",
+    ]
+
+
+def test_both_files_say_in_a_comment_where_they_come_from() -> None:
+    for data in (config_yaml({}, ()), registries_yaml(Registries())):
+        assert data.startswith(b"# Written by k3s-bundler ")
+        assert data.endswith(b"\n")
+        assert b"\r" not in data
+
+
+def test_what_k3s_cannot_read_is_never_written() -> None:
+    for value in (1.5, None, object()):
+        with pytest.raises(TypeError):
+            yaml_text({"key": value}, ())
