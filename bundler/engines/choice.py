@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bundler.engines.daemon import connect
 from bundler.engines.docker import DockerEngine
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
     from bundler.engines.distribution import Distribution
     from bundler.engines.engine import Engine
+    from bundler.model.recipe import EngineChoice
     from bundler.progress import Progress
-
-EngineName = Literal["auto", "docker", "registry"]
 
 
 def choose_engine(
-    name: EngineName,
+    name: EngineChoice,
     distribution: Distribution,
     mirrors: Mapping[str, Sequence[str]],
     progress: Progress,

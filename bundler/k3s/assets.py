@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from bundler.model.platform import Architecture
-    from bundler.model.release import Release
-
-TagStyle = Literal["percent", "dash", "plain"]
-"""How a server wants the `+` of a tag: `%2B` (GitHub, S3), `-` (the cn mirror), or as it is (plain folders)."""
+    from bundler.model.release import Release, TagStyle
 
 IMAGE_LIST = "k3s-images.txt"
 

@@ -28,15 +28,13 @@ from bundler.model.platform import ARCHITECTURES, Architecture
 from bundler.model.recipe_mistakes import findings
 from bundler.model.reference import DOCKER_HUB, Reference, is_registry_host, parse_reference
 from bundler.model.registries import Registries
-from bundler.model.release import is_channel, is_tag
+from bundler.model.release import TagStyle, is_channel, is_tag
 from bundler.model.strict import FrozenMapping, Strict, no_repeats, nothing
 
 CHANNELS = ("stable", "latest", "testing")
 """The channels beside those of one minor version (k3s channel.yaml)."""
 
 EngineChoice = Literal["auto", "docker", "registry"]
-TagStyle = Literal["percent", "dash", "plain"]
-"""How `+` of a tag is written in URLs: `%2B`, `-` or `+`."""
 
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,38}[a-z0-9])?")
 _K3S_ARCHIVE = "k3s-airgap"

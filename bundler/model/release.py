@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
+
+TagStyle = Literal["percent", "dash", "plain"]
+"""How a server wants the `+` of a tag: `%2B` (GitHub, S3), `-` (the cn mirror), or as it is (plain folders)."""
 
 _TAG = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-(alpha|beta|rc)\.?(\d+))?\+k3s(\d+)", re.ASCII)
 _CHANNEL = re.compile(r"stable|latest|testing|v\d+\.\d+(?:-testing)?", re.ASCII)

@@ -18,7 +18,6 @@ from tests.real.publish import publish
 from tests.real.registry import Login, Registry
 
 if TYPE_CHECKING:
-
     from pathlib import Path
 
     from bundler.model.platform import Architecture
