@@ -10,7 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 from bundler import __version__
-from bundler.cli import build, cache, inspect, lock, plan, recipes, schema, verify
+from bundler.cli import build, cache, completion, inspect, lock, plan, recipes, schema, verify
 from bundler.cli.progress import Reporter, reporter
 from bundler.errors import BundlerError, UsageError
 
@@ -27,6 +27,7 @@ VERBS = {
     "recipes": recipes,
     "cache": cache,
     "schema": schema,
+    "completion": completion,
 }
 
 _EPILOG = """\
@@ -43,7 +44,7 @@ exit codes: 0 done, 1 bug, 2 wrong use or recipe, 3 network, registry or daemon,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
-    args = _parser().parse_args(arguments)
+    args = command_line().parse_args(arguments)
     progress = reporter("none" if args.quiet else args.progress)
     _watch_signals(progress)
     try:
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.close()
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Make the parser of all verbs."""
     parser = _Parser(
         prog="k3s-bundler",
         description="Pack a k3s release and its images into one verified bundle that installs without a network.",
