@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import requests
 
 QUICK = NetworkSettings(
-    connect_timeout=2,
+    connect_timeout=1,
     read_timeout=0.4,
     retries=3,
     retry_after_max=1,
     backoff=0.01,
     backoff_max=0.05,
-    slow_window=0.5,
+    slow_window=0.3,
 )
 
 Serve = Callable[[Answering], RawServer]

@@ -61,7 +61,7 @@ class RawServer:
                     self._answering(head, connection)
                     # closing with unread bytes would reset the connection and lose what was sent
                     connection.shutdown(socket.SHUT_WR)
-                    connection.settimeout(1)
+                    connection.settimeout(0.2)
                     while connection.recv(4096):
                         pass
             except OSError:

@@ -573,10 +573,10 @@ def test_the_sidecar_holds_no_secret(session: requests.Session, upstream: Upstre
         "",
         "[]",
         "{}",
-        "\x00",
+        "\0",
         '{"url": 1, "etag": null, "lastModified": null}',
-        "[" * 20000,
-        json.dumps({"url": "http://x/", "etag": "\r\nX-Evil: 1", "lastModified": None}),
+        '{"url": "x", "etag": "\\r\\nX-Evil: 1", "lastModified": null}',
+        "[" * 20_000,
     ],
 )
 def test_a_damaged_sidecar_does_no_harm(
