@@ -104,6 +104,11 @@ def _failure_at_proxy(causes: list[BaseException], url: str) -> BundlerError | N
             "the address of the proxy cannot be read",
             hint="HTTPS_PROXY and HTTP_PROXY look like http://proxy.example:3128",
         )
+    if any("SOCKS" in str(cause) for cause in causes if isinstance(cause, requests.exceptions.InvalidSchema)):
+        return UsageError(
+            "the environment names a SOCKS proxy, for which a package is missing",
+            hint="pip install 'k3s-bundler[socks]'",
+        )
     if not _find(causes, urllib3.exceptions.ProxyError):
         return None
     refused = next((match for cause in causes if (match := _TUNNEL.search(str(cause)))), None)

@@ -291,6 +291,19 @@ def test_an_endless_explanation_is_cut_off(session: requests.Session, serve: Ser
     assert len(caught.value.what) < 500
 
 
+def test_an_explanation_that_breaks_off_is_left_out(session: requests.Session, upstream: Upstream) -> None:
+    upstream.fail(PATH, Status(404, {"Content-Length": "500"}))
+    with pytest.raises(AssetNotFoundError) as caught:
+        get_bytes(session, upstream.url + PATH, limit=10)
+    assert "it says" not in caught.value.what
+
+
+def test_a_limit_without_an_end_is_told_after_the_retries(session: requests.Session, upstream: Upstream) -> None:
+    upstream.fail(PATH, Status(429, body=b'"toomanyrequests"'), times=None)
+    with pytest.raises(RateLimitError, match=r"used up: it says .*toomanyrequests"):
+        get_bytes(session, upstream.url + PATH, limit=10)
+
+
 def test_the_limit_of_github_is_told_with_its_end(session: requests.Session, serve: Serve) -> None:
     error = refused(
         session,

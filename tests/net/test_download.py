@@ -286,6 +286,25 @@ def test_a_piece_with_a_wrong_content_range_is_not_appended(
     assert [request.status for request in upstream.requests] == [206, 200]
 
 
+def test_a_piece_nobody_asked_for_is_not_taken_for_the_file(
+    session: requests.Session, serve: Serve, part: Path, task: Watched
+) -> None:
+    piece = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4/5\r\nContent-Length: 5\r\n\r\nabcde"
+    with pytest.raises(MalformedAnswerError, match="a piece when asked for all"):
+        download(session, Download((serve(saying(piece)).url,), digest_of(b"abcde"), 5), part, task=task)
+
+
+def test_a_file_that_became_shorter_than_the_part_is_asked_for_from_the_beginning(
+    session: requests.Session, upstream: Upstream, part: Path, task: Watched
+) -> None:
+    part.write_bytes(CONTENT[:900_000])
+    upstream.put(PATH, CONTENT[:500_000])
+    with pytest.raises(SizeMismatchError, match="500000 bytes"):
+        download(session, wanted(upstream), part, task=task)
+    assert [request.status for request in upstream.requests] == [416, 200]
+    assert not part.exists()
+
+
 def test_a_server_without_ranges_sends_all_again(
     session: requests.Session, upstream: Upstream, part: Path, task: Watched
 ) -> None:
@@ -593,7 +612,7 @@ def test_a_damaged_sidecar_does_no_harm(
 
 def test_a_server_that_restarts_in_the_middle_is_waited_for(upstream: Upstream, part: Path) -> None:
     upstream.fail(PATH, Cut(500_000))
-    settings = NetworkSettings(connect_timeout=5, read_timeout=2, backoff=0.01)
+    settings = NetworkSettings(connect_timeout=0.3, read_timeout=2, backoff=0.1)
     later: list[Upstream] = []
     port = int(upstream.url.rpartition(":")[2])
 
@@ -606,7 +625,7 @@ def test_a_server_that_restarts_in_the_middle_is_waited_for(upstream: Upstream, 
 
     def restart() -> None:
         upstream._server.close()
-        time.sleep(0.4)
+        time.sleep(0.8)
         again = Upstream(port=port)
         again.put(PATH, CONTENT)
         later.append(again.__enter__())

@@ -462,6 +462,27 @@ def test_a_proxy_address_that_cannot_be_read_is_wrong_use(
         get_bytes(session, "http://far.example/", limit=10)
 
 
+def test_a_socks_proxy_without_its_package_says_what_to_install(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as on a machine without PySocks, also where it is installed
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", _missing_socks)
+    monkeypatch.setenv("http_proxy", "socks5h://127.0.0.1:1")
+    with pytest.raises(UsageError, match="SOCKS") as caught:
+        get_bytes(session, "http://far.example/", limit=10)
+    assert "k3s-bundler[socks]" in caught.value.hint
+
+
+def _missing_socks(*_: object, **__: object) -> None:
+    raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+
+def test_a_header_that_would_be_two_is_wrong_use(session: requests.Session, upstream: Upstream) -> None:
+    with pytest.raises(UsageError, match="header"):
+        get_bytes(session, upstream.url + PATH, limit=10, headers={"Authorization": "Bearer a\r\nX-Evil: 1"})
+    assert upstream.requests == ()
+
+
 def test_threads_can_share_a_session(session: requests.Session, upstream: Upstream) -> None:
     upstream.fail(PATH, Status(503), times=4)
     with ThreadPoolExecutor(8) as pool:
