@@ -278,7 +278,7 @@ def test_an_edited_config_is_kept_unless_replacing_is_asked_for(site: Site, bund
     assert config.read_text() == "node-name: mine\n"
     done = site.run(bundle, "--config", "replace")
     assert (done.status, config.read_text()) == (0, (bundle / "etc/config.yaml").read_text())
-    saved = list((site.root / "var/lib/k3s-bundler/k3s/saved").iterdir())
+    saved = list((site.root / "var/lib/k3s-bundler/saved").iterdir())
     assert [path.read_text() for path in saved] == ["node-name: mine\n"]
 
 

@@ -32,7 +32,6 @@ wc'
 # Used where the host has them.
 # shellcheck disable=SC2034
 readonly optional_commands='docker
-getenforce
 ip
 ip6tables-restore
 ip6tables-save
@@ -40,17 +39,12 @@ iptables-restore
 iptables-save
 journalctl
 modprobe
-openrc-run
 rc-service
 rc-update
 restorecon
 rpm
-rpm-ostree
 systemctl
 tailscale
-transactional-update
-umount
-update-extlinux
-zypper'
+umount'
 
 has() { command -v "$1" >/dev/null 2>&1; }

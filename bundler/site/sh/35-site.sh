@@ -143,25 +143,35 @@ can_write() ( # DIRECTORY
   [ -w "$directory" ] && ! read_only_mount "$directory"
 )
 
-# The mount a path lies on, by the longest mount point that leads to it.
-read_only_mount() ( # PATH
-  [ -r /proc/self/mounts ] || return 1
+read_only_mount() { has_mount_option "$1" ro; } # PATH
+
+# Looks at the mount a path lies on, which is the longest mount point that leads to it.
+has_mount_option() ( # PATH OPTION
+  [ -r /proc/self/mounts ] || exit 1
   best=
-  read_only=
+  found=
   while IFS=' ' read -r _ point _ options _; do
-    point=$(printf '%b' "$point")
+    point=$(mount_point "$point")
     case ${1%/}/ in
       "${point%/}"/*) [ ${#point} -ge ${#best} ] || continue ;;
       *) continue ;;
     esac
     best=$point
+    found=
     case ,$options, in
-      *,ro,*) read_only=yes ;;
-      *) read_only= ;;
+      *",$2,"*) found=yes ;;
     esac
   done </proc/self/mounts
-  [ -n "$read_only" ]
+  [ -n "$found" ]
 )
+
+# The kernel writes a blank in a mount point as \040; printf reads \0040.
+mount_point() { # TEXT
+  case $1 in
+    *\\*) printf '%b\n' "$(printf '%s\n' "$1" | sed 's/\\\([0-7]\)/\\0\1/g')" ;;
+    *) printf '%s\n' "$1" ;;
+  esac
+}
 
 images_dir() { printf '%s/agent/images\n' "$data_dir"; }
 

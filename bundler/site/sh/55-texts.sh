@@ -15,7 +15,8 @@ unit_text() {
 }
 
 # OpenRC evaluates command_args once more, so each word is quoted for the shell and the whole for double quotes.
-init_script_text() {
+init_# shellcheck disable=SC2016
+script_text() {
   words=$role
   for word in $arguments; do words="$words $(shell_word "${word#=}")"; done
   log=/var/log/$service.log
@@ -34,6 +35,7 @@ logrotate_text() {
 }
 
 # A copy of this installer stays at the site, so that it can be stopped, undone and removed without the stick.
+# shellcheck disable=SC2016
 script_text() { # ACTION WHAT
   printf '%s\n' '#!/bin/sh' "# $2" "installer=$(shell_word "$state/install.sh")" \
     'if [ ! -r "$installer" ]; then' \

@@ -51,7 +51,7 @@ descendants_of() ( # PID
 # Mount points from the deepest up, decoded as the kernel encodes them.
 mounts_below() ( # PREFIX
   while IFS=' ' read -r _ point _; do
-    point=$(printf '%b' "$(printf '%s\n' "$point" | sed 's/\\\([0-7]\)/\\0\1/g')")
+    point=$(mount_point "$point")
     case $point in
       "$1" | "$1"/*) printf '%s\n' "$point" ;;
     esac

@@ -13,7 +13,6 @@ run_uninstall() {
   else
     remove_shared
   fi
-  rm -f -- "$root$(uninstall_path)"
   remove_state
   result "$service is removed${keep_data:+; its data in $data_dir and $etc_dir is kept}"
 }
@@ -33,14 +32,18 @@ remove_shared() {
   rm -f -- "$root$bin_dir/k3s" "$root$bin_dir/k3s-killall.sh"
 }
 
-# Edited files that --config replace once overwrote are the operator's and stay.
+# What is known of the install goes in one step, and last: until then an uninstall that was cut off can go on.
 remove_state() {
-  rm -rf -- "$root$state/previous" "$root$state/transaction.new" "$root$state/transaction" "$root$state/undone" "$root$state/discard"
-  rm -f -- "$root$state/lock.json" "$root$state/proved" "$root$state/install.sh" "$root$state/receipt"
-  rmdir -- "$root$state" 2>/dev/null || :
+  for path in $(values_of file "$root$state/receipt" 2>/dev/null | sed 's/^[^ ]* [^ ]* //'); do rm -rf -- "$root$path$staged_suffix"; done
+  rm -f -- "$root$(uninstall_path)"
+  rm -rf -- "$root$state_base/removed"
+  mv -- "$root$state" "$root$state_base/removed"
+  clear_removed
   for directory in "$data_dir" "${data_dir%/*}" "${etc_dir%/*}"; do
     case $directory in
       */rancher*) rmdir -- "$root$directory" 2>/dev/null || : ;;
     esac
   done
 }
+
+clear_removed() { rm -rf -- "$root$state_base/removed"; }

@@ -60,7 +60,7 @@ choose_kept() {
     hash=$(hash_of "$root$target")
     if [ "$hash" = "$(sum_of "$source")" ] || was_installed "$hash" "$target"; then continue; fi
     if [ "$config_choice" = replace ]; then
-      warn config-replaced "$target was edited by hand and is replaced" "the edited file is kept in $state/saved"
+      warn config-replaced "$target was edited by hand and is replaced" "the edited file is kept in $state_base/saved"
     else
       warn config-kept "$target was edited by hand and is kept" \
         "compare it with $source of the bundle; --config replace takes that one"
@@ -107,15 +107,34 @@ install_bundle() {
   copy_datastore
   step 'Switching to the new files'
   switch_files
+  load_docker_images
+  apply_selinux
   reload_services
   [ "$init" = none ] || [ "$action" = images-only ] || [ "${INSTALL_K3S_SKIP_ENABLE-}" = true ] || enable_service
   if [ -n "$starts" ]; then
+    run_check_config
     restart_service || fail_proof start-failed "$service cannot be started"
     prove_install
   fi
   close_transaction
   [ -z "$starts" ] || mark_proved
   finish_changed
+}
+
+# k3s's own look at the kernel; it says more than it needs, so it warns and stops nothing.
+run_check_config() {
+  said=$("$bin_dir/k3s" check-config 2>&1) || warn check-config 'k3s check-config found something' \
+    "$(printf '%s\n' "$said" | grep -i -e missing -e fail | sed -n 1,5p)"
+}
+
+# A docker site takes its images through the daemon.
+load_docker_images() {
+  if [ -z "$docker" ] || [ -z "$live" ]; then return 0; fi
+  for path in $(fact "archive.$arch"); do
+    step "Loading $path into docker"
+    docker load --quiet --input "$bundle/$path" >/dev/null ||
+      fail $exit_host docker-load "docker cannot load $path" 'is the docker daemon running? has it room?'
+  done
 }
 
 mark_proved() { hash_of "$root$state/receipt" >"$root$state/proved"; }
@@ -148,8 +167,8 @@ save_edited() {
     if [ "$config_choice" != replace ] || ! has_line "$changed" "$path" || [ ! -e "$root$path" ]; then continue; fi
     hash=$(hash_of "$root$path")
     if was_installed "$hash" "$path"; then continue; fi
-    mkdir -p "$root$state/saved"
-    cp -p -- "$root$path" "$root$state/saved/${path##*/}.${hash%"${hash#????????????}"}" || fail_write "$root$state/saved"
+    mkdir -p "$root$state_base/saved"
+    cp -p -- "$root$path" "$root$state_base/saved/${path##*/}.${hash%"${hash#????????????}"}" || fail_write "$root$state_base/saved"
   done
 }
 

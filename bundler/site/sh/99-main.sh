@@ -32,6 +32,7 @@ begin_work() {
   log_file=$root/var/log/k3s-bundler.log
   mkdir -p "$root/var/log" && (umask 077 && : >>"$log_file") 2>/dev/null || log_file=
   log "begin: $action"
+  clear_removed
 }
 
 main() {
