@@ -225,6 +225,18 @@ def test_docker_engine_asks_its_mirror_for_names_of_docker_hub(
         assert found.repository_digests == (f"{image.repository}@{image.top.digest}",)
 
 
+def test_docker_engine_never_goes_past_a_failing_mirror_to_docker_hub(
+    require: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(*DockerEngine.PACKAGES)
+    monkeypatch.setenv("NO_PROXY", "*")
+    with (
+        DockerEngine(tmp_path, registry_mirrors=["http://127.0.0.1:9"]) as engine,
+        pytest.raises(ComponentError, match=r"registry-1\.docker\.io.*proxyconnect tcp: dial tcp 127\.0\.0\.1:9"),
+    ):
+        engine.pull(K3S_IMAGE_LIST[-1])
+
+
 def test_docker_engine_leaves_no_process_mount_or_socket(require: Callable[..., None], tmp_path: Path) -> None:
     require(*DockerEngine.PACKAGES)
     with contextlib.suppress(RuntimeError), DockerEngine(tmp_path) as engine:
