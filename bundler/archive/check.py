@@ -1,7 +1,8 @@
 """Reads an image archive with nothing but itself and says what is in it, or what is wrong with it.
 
 It trusts no name: every blob is hashed, every layer is unpacked and hashed again, every reference is followed, and
-nothing may be there that no reference leads to. The archive is read once, in the order in which it was written.
+nothing may be there that no reference leads to. What carries no digest (tar headers, the two indexes) must be, to the
+byte, what the writer writes. The archive is read once, in the order in which it was written.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ from bundler.archive import tar, zstd
 from bundler.archive.layout import (
     MANIFEST_TYPE,
     NAME_ANNOTATION,
+    OCI_LAYOUT,
     PLAIN_LAYER_TYPE,
     ZSTD_LAYER_TYPE,
+    DockerEntry,
+    IndexEntry,
     blob_name,
+    docker_json,
+    index_json,
 )
 from bundler.errors import ArchiveError
 from bundler.model.digest import Digest, digest_from_hex, parse_digest
@@ -50,8 +56,8 @@ def check_archive(path: Path) -> tuple[ArchivedImage, ...]:
     checker = _Checker(path.name)
     with path.open("rb") as file:
         try:
-            stream = zstd.inflated(file) if path.name.endswith(".zst") else file
-            for member in tar.members(stream, path.name):
+            stream = zstd.unzstd(file) if path.name.endswith(".zst") else file
+            for member in tar.own_members(stream, path.name):
                 checker.take(member)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise checker.fault(f"not as the OCI image layout demands: {error}") from None
@@ -70,31 +76,26 @@ class _Manifest:
 class _Checker:
     source: str
     index: list[_Manifest] = field(default_factory=list)
-    docker: list[dict[str, Any]] = field(default_factory=list)
+    raw: dict[str, bytes] = field(default_factory=dict)
     awaited: dict[str, tuple[str, Any]] = field(default_factory=dict)
     manifests: dict[Digest, dict[str, Any]] = field(default_factory=dict)
     configs: dict[Digest, dict[str, Any]] = field(default_factory=dict)
     diff_ids: dict[Digest, Digest] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
+    seen: dict[str, None] = field(default_factory=dict)
 
     def fault(self, what: str) -> ArchiveError:
         return ArchiveError(f"{self.source}: {what}", hint="it was damaged or made by something else; build it again")
 
     def take(self, member: tar.Member) -> None:
         """Read one member whole and note what it says must follow."""
-        if not member.regular or member.content is None:
-            raise self.fault(f"{member.name} is no regular file")
         if member.name in self.seen:
             raise self.fault(f"{member.name} is there twice")
-        self.seen.add(member.name)
+        self.seen[member.name] = None
         match member.name:
-            case "oci-layout":
-                if self._json(member, None) != {"imageLayoutVersion": "1.0.0"}:
-                    raise self.fault("oci-layout names another version than 1.0.0")
-            case "index.json":
-                self._take_index(self._json(member, None))
-            case "manifest.json":
-                self.docker = self._json(member, None)
+            case "oci-layout" | "index.json" | "manifest.json":
+                self.raw[member.name] = self._read(member)
+                if member.name == "index.json":
+                    self._take_index(json.loads(self.raw[member.name]))
             case name if name in self.awaited:
                 self._take_blob(member, *self.awaited.pop(name))
             case name:
@@ -130,17 +131,19 @@ class _Checker:
             for layer in manifest["layers"]:
                 self._await(parse_digest(layer["digest"]), layer["size"], "layer", layer["mediaType"])
 
-    def _json(self, member: tar.Member, digest: Digest | None) -> Any:
+    def _read(self, member: tar.Member) -> bytes:
         if member.size > JSON_LIMIT:
             raise self.fault(f"{member.name} has more than {JSON_LIMIT} bytes of JSON")
-        assert member.content is not None  # noqa: S101  seen by `take`
-        data = member.content.read()
-        if digest:
-            self._compare(digest, hashlib.sha256(data).hexdigest())
+        assert member.content is not None  # noqa: S101  a member of our own tar is a file
+        return member.content.read()
+
+    def _json(self, member: tar.Member, digest: Digest) -> Any:
+        data = self._read(member)
+        self._compare(digest, hashlib.sha256(data).hexdigest())
         return json.loads(data)
 
     def _unpack(self, member: tar.Member, digest: Digest, media_type: str) -> Digest:
-        assert member.content is not None  # noqa: S101  seen by `take`
+        assert member.content is not None  # noqa: S101  a member of our own tar is a file
         raw = _Hashed(member.content)
         if media_type not in {ZSTD_LAYER_TYPE, PLAIN_LAYER_TYPE}:
             raise self.fault(f"layer {digest} is of the kind {media_type}")
@@ -161,19 +164,24 @@ class _Checker:
             raise self.fault(f"the bytes of {digest} have another hash")
 
     def images(self) -> tuple[ArchivedImage, ...]:
-        """Put together what was read; every image must be whole."""
+        """Put together what was read; every image must be whole, and every byte as the writer would write it."""
         if self.awaited:
             raise self.fault(f"{', '.join(sorted(self.awaited))} is missing")
-        if not {"oci-layout", "index.json", "manifest.json"} <= self.seen:
+        if len(self.raw) != 3:
             raise self.fault("oci-layout, index.json or manifest.json is missing")
         try:
             images = tuple(self._image(entry) for entry in self.index)
-            docker = [(entry["Config"], entry["RepoTags"], entry["Layers"]) for entry in self.docker]
+            index = index_json(IndexEntry(each.name, str(each.platform), each.digest, each.size) for each in self.index)
         except (KeyError, TypeError, ValueError) as error:
             raise self.fault(f"not as the OCI image layout demands: {error}") from None
-        own = [(blob_name(each.config), [each.name], [blob_name(layer) for layer in each.layers]) for each in images]
-        if docker != own:
+        docker = docker_json(DockerEntry(each.name, each.config, each.layers) for each in images)
+        if self.raw["manifest.json"] != docker:
             raise self.fault("manifest.json and index.json name different images")
+        if self.raw["index.json"] != index or self.raw["oci-layout"] != OCI_LAYOUT:
+            raise self.fault("index.json or oci-layout is not as it was written")
+        names = [each.name for each in images]
+        if names != sorted(set(names)) or list(self.seen) != _order(images):
+            raise self.fault("its images or members are in another order than they were written in")
         return images
 
     def _image(self, entry: _Manifest) -> ArchivedImage:
@@ -188,6 +196,11 @@ class _Checker:
             raise self.fault(f"{entry.name} is of {stated}, but its index says {entry.platform}")
         size = entry.size + manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"])
         return ArchivedImage(entry.name, stated, entry.digest, config_digest, layers, size)
+
+
+def _order(images: tuple[ArchivedImage, ...]) -> list[str]:
+    blobs = [blob_name(blob) for each in images for blob in (each.manifest, each.config, *each.layers)]
+    return ["oci-layout", "index.json", "manifest.json", *dict.fromkeys(blobs)]
 
 
 class _Hashed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bundler.model.digest import Digest, digest_of, hex_of
 from bundler.model.reference import parse_reference
@@ -79,6 +79,23 @@ def blob_name(digest: Digest) -> str:
     return f"blobs/sha256/{hex_of(digest)}"
 
 
+class IndexEntry(NamedTuple):
+    """An image in `index.json`: its full name, its platform as `os/architecture[/variant]`, and its manifest."""
+
+    name: str
+    platform: str
+    manifest: Digest
+    size: int
+
+
+class DockerEntry(NamedTuple):
+    """An image in `manifest.json`, with the digests under which its config and layers lie in the archive."""
+
+    name: str
+    config: Digest
+    layers: tuple[Digest, ...]
+
+
 def arrange(contents: Iterable[ImageContent], form: LayerForm) -> tuple[ArchiveMember, ...]:
     """List the members of an archive: metadata first, then blobs in the order of first use by sorted reference."""
     ordered = sorted(contents, key=lambda each: each.image.reference)
@@ -93,12 +110,58 @@ def arrange(contents: Iterable[ImageContent], form: LayerForm) -> tuple[ArchiveM
         )
         for blob in own:
             blobs.setdefault(blob.name, blob)
+    index = [
+        IndexEntry(_name(each), each.image.platform, digest_of(manifest), len(manifest))
+        for each, manifest in zip(ordered, manifests, strict=True)
+    ]
+    docker = [
+        DockerEntry(_name(each), each.image.config, tuple(_digest(layer, form) for layer in each.layers))
+        for each in ordered
+    ]
     return (
-        Inline("oci-layout", _compact({"imageLayoutVersion": "1.0.0"})),
-        Inline("index.json", _index(ordered, manifests)),
-        Inline("manifest.json", _docker_manifest(ordered, form)),
+        Inline("oci-layout", OCI_LAYOUT),
+        Inline("index.json", index_json(index)),
+        Inline("manifest.json", docker_json(docker)),
         *blobs.values(),
     )
+
+
+def index_json(entries: Iterable[IndexEntry]) -> bytes:
+    """Write `index.json`."""
+    descriptors = [
+        {
+            "mediaType": MANIFEST_TYPE,
+            "digest": entry.manifest,
+            "size": entry.size,
+            # containerd takes the first name as it is; skopeo and podman look for the bare tag in the second.
+            "annotations": {NAME_ANNOTATION: entry.name, TAG_ANNOTATION: parse_reference(entry.name).tag},
+            "platform": dict(zip(("os", "architecture", "variant"), entry.platform.split("/"), strict=False)),
+        }
+        for entry in entries
+    ]
+    return _compact({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": descriptors})
+
+
+def docker_json(entries: Iterable[DockerEntry]) -> bytes:
+    """Write `manifest.json`, the form of `docker save`."""
+    return _compact(
+        [
+            {
+                "Config": blob_name(entry.config),
+                "RepoTags": [entry.name],
+                "Layers": [blob_name(layer) for layer in entry.layers],
+            }
+            for entry in entries
+        ]
+    )
+
+
+def _name(content: ImageContent) -> str:
+    return parse_reference(content.image.reference).name
+
+
+def _digest(layer: PackedLayer, form: LayerForm) -> Digest:
+    return layer.digest if form == "zstd" else layer.diff_id
 
 
 def _member(layer: PackedLayer, form: LayerForm) -> ArchiveMember:
@@ -108,12 +171,11 @@ def _member(layer: PackedLayer, form: LayerForm) -> ArchiveMember:
 
 
 def _manifest(content: ImageContent, form: LayerForm) -> bytes:
-    zstd = form == "zstd"
     layers = [
         {
-            "mediaType": ZSTD_LAYER_TYPE if zstd else PLAIN_LAYER_TYPE,
-            "digest": layer.digest if zstd else layer.diff_id,
-            "size": layer.size if zstd else layer.unpacked_size,
+            "mediaType": ZSTD_LAYER_TYPE if form == "zstd" else PLAIN_LAYER_TYPE,
+            "digest": _digest(layer, form),
+            "size": layer.size if form == "zstd" else layer.unpacked_size,
         }
         for layer in content.layers
     ]
@@ -121,41 +183,9 @@ def _manifest(content: ImageContent, form: LayerForm) -> bytes:
     return _compact({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": layers})
 
 
-def _index(contents: list[ImageContent], manifests: list[bytes]) -> bytes:
-    descriptors = [
-        {
-            "mediaType": MANIFEST_TYPE,
-            "digest": digest_of(manifest),
-            "size": len(manifest),
-            "annotations": _annotations(content.image),
-            "platform": _platform(content.image),
-        }
-        for content, manifest in zip(contents, manifests, strict=True)
-    ]
-    return _compact({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": descriptors})
-
-
-def _annotations(image: LockedImage) -> dict[str, str]:
-    reference = parse_reference(image.reference)
-    # containerd takes the first name as it is; skopeo and podman look for the bare tag in the second.
-    return {NAME_ANNOTATION: reference.name, TAG_ANNOTATION: reference.tag}
-
-
-def _platform(image: LockedImage) -> dict[str, str]:
-    return dict(zip(("os", "architecture", "variant"), image.platform.split("/"), strict=False))
-
-
-def _docker_manifest(contents: list[ImageContent], form: LayerForm) -> bytes:
-    entries = [
-        {
-            "Config": blob_name(each.image.config),
-            "RepoTags": [parse_reference(each.image.reference).name],
-            "Layers": [_member(layer, form).name for layer in each.layers],
-        }
-        for each in contents
-    ]
-    return _compact(entries)
-
-
 def _compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+OCI_LAYOUT = _compact({"imageLayoutVersion": "1.0.0"})
+"""The content of `oci-layout`."""

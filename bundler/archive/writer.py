@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -32,7 +33,7 @@ def write_tar(members: Iterable[ArchiveMember], open_blob: OpenBlob, out: Binary
             case Inline():
                 out.write(member.data)
             case StoredBlob():
-                _copy(open_blob, member.digest, out, task)
+                _copy(open_blob, member.digest, member.size, out, task)
             case PlainLayer():
                 _unpack(open_blob, member, out, task)
         out.write(tar.padding(member.size))
@@ -54,39 +55,43 @@ def write_tar_zst(
             case Inline():
                 between += member.data
             case StoredBlob():
-                with open_blob(member.digest) as blob:
-                    between += blob.read()
+                config = io.BytesIO()
+                _copy(open_blob, member.digest, member.size, config, task)
+                between += config.getvalue()
             case PlainLayer():
                 out.write(zstd.frame(bytes(between), compressor))
                 between.clear()
-                _copy(open_blob, member.layer.digest, out, task)
+                _copy(open_blob, member.layer.digest, member.layer.size, out, task)
         between += tar.padding(member.size)
     out.write(zstd.frame(bytes(between) + tar.END, compressor))
 
 
-def _copy(open_blob: OpenBlob, digest: Digest, out: BinaryIO, task: Task) -> None:
-    seen = hashlib.sha256()
+def _copy(open_blob: OpenBlob, digest: Digest, size: int, out: BinaryIO, task: Task) -> None:
     with open_blob(digest) as blob:
-        while chunk := blob.read(CHUNK):
-            seen.update(chunk)
-            out.write(chunk)
-            task.advance(len(chunk))
-    _require(digest, seen.hexdigest())
+        _pour(blob, digest, size, out, task)
 
 
 def _unpack(open_blob: OpenBlob, member: PlainLayer, out: BinaryIO, task: Task) -> None:
-    seen = hashlib.sha256()
     with open_blob(member.layer.digest) as blob, zstd.inflated(blob) as plain:
-        while chunk := plain.read(CHUNK):
-            seen.update(chunk)
-            out.write(chunk)
-            task.advance(len(chunk))
-    _require(member.layer.diff_id, seen.hexdigest())
+        try:
+            _pour(plain, member.layer.diff_id, member.size, out, task)
+        except ValueError:
+            raise _changed(member.layer.digest) from None
 
 
-def _require(digest: Digest, found: str) -> None:
-    if digest_from_hex(found) != digest:
-        raise CacheDamagedError(
-            f"{digest} changed in the cache while it was being packed",
-            hint="check the disk, then run: k3s-bundler cache verify",
-        )
+def _pour(source: BinaryIO, digest: Digest, size: int, out: BinaryIO, task: Task) -> None:
+    seen, left = hashlib.sha256(), size
+    while chunk := source.read(CHUNK):
+        seen.update(chunk)
+        left -= len(chunk)
+        out.write(chunk)
+        task.advance(len(chunk))
+    if left or digest_from_hex(seen.hexdigest()) != digest:
+        raise _changed(digest)
+
+
+def _changed(digest: Digest) -> CacheDamagedError:
+    return CacheDamagedError(
+        f"{digest} changed in the cache, or its size was noted wrongly, before it was packed",
+        hint="check the disk, then run: k3s-bundler cache verify",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import zstandard
 
@@ -18,6 +18,9 @@ WINDOW_LOG = 25
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+_READ = 1 << 18
+_PIECE = 1 << 10  # bytes given to zstd at once: they unpack to 32 MiB at most, whatever they claim
 
 
 class Sink(Protocol):
@@ -81,10 +84,15 @@ def inflated(stream: BinaryIO) -> BinaryIO:
     start = stream.read(len(ZSTD_MAGIC))
     whole = _Rejoined(start, stream)
     if start.startswith(GZIP_MAGIC):
-        return io.BufferedReader(_Gunzip(whole), 1 << 18)
+        return io.BufferedReader(_Gunzip(whole), _READ)
     if start.startswith(ZSTD_MAGIC):
-        return io.BufferedReader(_Unzstd(whole), 1 << 18)
-    return io.BufferedReader(whole, 1 << 18)
+        return io.BufferedReader(_Unzstd(whole), _READ)
+    return io.BufferedReader(whole, _READ)
+
+
+def unzstd(stream: BinaryIO) -> BinaryIO:
+    """Give the plain bytes of `stream`, which must be zstd; reading raises ValueError as with `inflated`."""
+    return io.BufferedReader(_Unzstd(_Rejoined(b"", stream)), _READ)
 
 
 class _Rejoined(io.RawIOBase):
@@ -125,7 +133,7 @@ class _Gunzip(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
         while True:
-            data = self._waiting or self._source.read(1 << 18)
+            data = self._waiting or self._source.read(_READ)
             if not data:
                 if self._inside:
                     raise ValueError("the gzip data is cut short")
@@ -137,6 +145,11 @@ class _Gunzip(io.RawIOBase):
 
     def _take(self, data: bytes, limit: int) -> bytes:
         if self._inflater.eof:
+            # Zero bytes after the last member are padding (RFC 1952 leaves it open; gzip itself ignores them).
+            data = data.lstrip(b"\0")
+            if not data:
+                self._waiting = b""
+                return b""
             self._inflater = zlib.decompressobj(wbits=31)
         self._inside = True
         try:
@@ -146,26 +159,50 @@ class _Gunzip(io.RawIOBase):
         self._waiting = self._inflater.unconsumed_tail
         if self._inflater.eof:
             self._inside = False
-            # Zero bytes after the last member are padding (RFC 1952 leaves it open; gzip itself ignores them).
-            self._waiting = self._inflater.unused_data.lstrip(b"\0")
+            self._waiting = self._inflater.unused_data
         return plain
 
 
 class _Unzstd(io.RawIOBase):
     """Plain bytes of a zstd stream of one or more frames.
 
-    Reads are bounded whatever the data claims; a stream that is cut short just ends, which its digest tells.
+    Not the library's own reader, which takes a stream that is cut short for one that ends.
     """
 
     def __init__(self, source: _Rejoined) -> None:
-        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
-        self._reader = decompressor.stream_reader(cast("BinaryIO", source), read_across_frames=True)
+        self._source = source
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
+        self._frame = self._decompressor.decompressobj()
+        self._inside = False
+        self._packed, self._used = b"", 0
+        self._plain = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        while not self._plain:
+            if self._used == len(self._packed):
+                self._packed, self._used = self._source.read(_READ), 0
+            if not self._packed:
+                if self._inside:
+                    raise ValueError("the zstd data is cut short")
+                return 0
+            self._plain = memoryview(self._take())
+        taken, self._plain = self._plain[: len(view)], self._plain[len(view) :]
+        view[: len(taken)] = taken
+        return len(taken)
+
+    def _take(self) -> bytes:
+        if not self._inside:
+            self._frame = self._decompressor.decompressobj()
+        piece = self._packed[self._used : self._used + _PIECE]
+        self._used += len(piece)
         try:
-            return self._reader.readinto(buffer)
+            plain = self._frame.decompress(piece)
         except zstandard.ZstdError as error:
             raise ValueError(f"the zstd data is damaged or needs a window over 32 MiB: {error}") from None
+        self._inside = not self._frame.eof
+        self._used -= len(self._frame.unused_data)
+        return plain
