@@ -93,7 +93,7 @@ class _Transfer:
         self._bring()
         if self._part.digest != self._wanted.digest and self._pieced:
             self._part.restart()
-            self._pieced = self._complete = False
+            self._complete = False
             self._bring()
         if self._part.digest != self._wanted.digest:
             found = self._part.digest

@@ -41,6 +41,7 @@ from tests.upstream import (
     Upstream,
     WrongLength,
 )
+from tests.upstream.answers import Document
 
 if TYPE_CHECKING:
     import socket
@@ -206,11 +207,12 @@ def test_a_part_longer_than_a_file_of_unknown_size_is_begun_anew(
     assert [request.status for request in upstream.requests] == [416, 200]
 
 
+@pytest.mark.parametrize("size", [SIZE, None])
 def test_a_flipped_byte_in_the_part_is_healed_by_fetching_all_again(
-    session: requests.Session, upstream: Upstream, part: Path, task: Watched
+    session: requests.Session, upstream: Upstream, part: Path, task: Watched, size: int | None
 ) -> None:
     part.write_bytes(b"\0" + CONTENT[1:300_000])
-    download(session, wanted(upstream), part, task=task)
+    download(session, wanted(upstream, size=size), part, task=task)
     check_whole(part, task)
     assert upstream.bytes_sent() == SIZE - 300_000 + SIZE
 
@@ -249,6 +251,33 @@ def test_wrong_bytes_after_resuming_are_tried_once_from_the_beginning_and_no_mor
         download(session, wanted(upstream), part, task=task)
     assert [request.status for request in upstream.requests] == [206, 200]
     assert not part.exists()
+
+
+def test_a_file_that_changes_unnoticed_in_the_middle_is_fetched_again(
+    session: requests.Session, upstream: Upstream, part: Path
+) -> None:
+    upstream.put_document(PATH, Document(bytes(SIZE)))  # no ETag to notice it by
+    upstream.fail(PATH, Cut(400_000))
+
+    class Replacing(Watched):
+        def advance(self, count: int) -> None:
+            super().advance(count)
+            upstream.put_document(PATH, Document(CONTENT))
+
+    download(session, wanted(upstream), part, task=Replacing())
+    assert part.read_bytes() == CONTENT
+    assert [request.status for request in upstream.requests] == [200, 206, 200]
+
+
+def test_a_file_that_changed_into_a_wrong_one_is_fetched_once(
+    session: requests.Session, upstream: Upstream, part: Path, task: Watched
+) -> None:
+    interrupt(session, wanted(upstream), part, 200_000)
+    upstream.put(PATH, bytes(SIZE))
+    upstream.forget_requests()
+    with pytest.raises(DigestMismatchError):
+        download(session, wanted(upstream), part, task=task)
+    assert [request.status for request in upstream.requests] == [200]
 
 
 def test_a_changed_file_is_begun_anew(session: requests.Session, upstream: Upstream, part: Path, task: Watched) -> None:
