@@ -72,6 +72,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     bring(lock, engine, session, store, args.jobs, progress)
     bundle = assemble(recipe, lock, store, target, args.jobs, progress, replace=args.replace)
     archive = write_archive(target, progress) if args.archive else None
+    progress.close()
     if args.json:
         report = {"schemaVersion": 1, "path": str(target), "archive": str(archive) if archive else None}
         print(json.dumps({**report, "bundle": json.loads(bundle.to_json())}, indent=2, ensure_ascii=False))

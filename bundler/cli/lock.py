@@ -43,5 +43,6 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
             progress.note(line)
     else:
         lock = lock_kept(ordered.recipe, ordered.lock_path, relock, progress)
+    progress.close()
     print(lock.to_json().decode(), end="") if args.json else print(ordered.lock_path)
     return 0

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
             raise
         lock = resolved(ordered, store, args.jobs, progress)
     planned = plan(lock.narrow(ordered.architectures), store)
+    progress.close()
     print(planned.to_json().decode() if args.json else _text(planned), end="")
     return 0
 

@@ -180,7 +180,7 @@ class Bars(Reporter):
     def _opened(self, title: str, size: int | None) -> Counted:
         counted = super()._opened(title, size)
         if size:
-            counted.bar = self._new_bar(f"  {title}", size)
+            counted.bar = self._new_bar(f"  {title.rpartition('/')[2]}", size)
         return counted
 
     def _stepped(self, counted: Counted, count: int) -> None:

@@ -29,6 +29,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
 
     progress.stage("verify")
     bundle = verify(args.bundle, args.jobs, progress)
+    progress.close()
     images = sum(len(archive.images) for archive in bundle.archives)
     if args.json:
         report = {"schemaVersion": 1, "path": str(args.bundle), "whole": True, "images": images}
