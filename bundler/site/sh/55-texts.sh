@@ -15,8 +15,7 @@ unit_text() {
 }
 
 # OpenRC evaluates command_args once more, so each word is quoted for the shell and the whole for double quotes.
-init_# shellcheck disable=SC2016
-script_text() {
+init_script_text() {
   words=$role
   for word in $arguments; do words="$words $(shell_word "${word#=}")"; done
   log=/var/log/$service.log

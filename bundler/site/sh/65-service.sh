@@ -117,6 +117,8 @@ put_back_service() { # JOURNAL
   if [ "$init" = none ]; then return 0; fi
   reload_services || return 1
   [ "$(values_of enabled "$1")" = yes ] || disable_service
+  # A first install that failed leaves nothing running: containerd and its pods outlive the service.
+  if [ -z "$(values_of release "$1")" ] && [ -z "$(receipts)" ]; then kill_everything; fi
   if [ -n "$live" ] && [ "$(values_of active "$1")" = yes ]; then
     restart_service && await_ready || return 1
   fi
