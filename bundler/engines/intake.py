@@ -29,7 +29,8 @@ class Intake:
 
     def packed(self, diff_id: Digest) -> PackedLayer | None:
         """Find the packed form of a layer, if it is there."""
-        return self.store.packed_layer(packed_layer_key(diff_id, self._compressor))
+        layer = self.store.packed_layer(packed_layer_key(diff_id, self._compressor))
+        return layer if layer and layer.diff_id == diff_id else None
 
     def lacks(self, image: LockedImage) -> bool:
         """Say whether the config or a layer of `image` is still to be brought."""

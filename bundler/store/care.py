@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from bundler.errors import host_error
@@ -45,19 +47,22 @@ def usage(store: Store) -> tuple[Kind, ...]:
     """Measure the cache by kind."""
     kinds = []
     for name, meaning in _MEANINGS.items():
-        sizes = [path.stat().st_size for path in _files(store.root / name)]
+        sizes = [size for _, size, _ in _files(store.root / name)]
         kinds.append(Kind(name, meaning, len(sizes), sum(sizes)))
     return tuple(kinds)
 
 
 def verify_all(store: Store, progress: Progress) -> tuple[str, ...]:
-    """Read every blob; give the digests of those that were damaged, which are thrown away."""
-    paths = sorted(_files(store.root / "blobs"))
-    progress.expect(sum(path.stat().st_size for path in paths))
+    """Read every blob; give the digests of those that were damaged, which are thrown away. Raises host errors."""
+    blobs = sorted((path.name, size) for path, size, _ in _files(store.root / "blobs"))
+    progress.expect(sum(size for _, size in blobs))
     damaged = []
-    for path in paths:
-        digest, size = digest_from_hex(path.name), path.stat().st_size
-        with progress.task(path.name[:12], size) as task:
+    for name, size in blobs:
+        with progress.task(name[:12], size) as task:
+            try:
+                digest = digest_from_hex(name)
+            except ValueError:
+                continue  # no blob of ours: left alone, and never used
             if not store.verified(digest):
                 damaged.append(digest)
             task.advance(size)
@@ -70,19 +75,23 @@ def prune(store: Store, before: float, *, remove: bool) -> Freed:
     Locks stay: they are small, and the only thing here that cannot be made again as it was.
     """
     old = [
-        path
+        (path, size)
         for kind in ("blobs", "layers", "partial")
-        for path in _files(store.root / kind)
-        if path.stat().st_mtime < before
+        for path, size, used in _files(store.root / kind)
+        if used < before
     ]
-    size = sum(path.stat().st_size for path in old)
-    for path in old if remove else ():
+    for path, _ in old if remove else ():
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise host_error(error, path) from error
-    return Freed(len(old), size)
+    return Freed(len(old), sum(size for _, size in old))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+def _files(folder: Path) -> Iterator[tuple[Path, int, float]]:
+    """List files with their size in bytes and when they were last used, in seconds since 1970."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a build that runs at the same time may take it away
+            found = path.lstat()
+            if S_ISREG(found.st_mode):
+                yield path, found.st_size, found.st_mtime

@@ -72,9 +72,9 @@ class Store:
         return True
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob that was seen before; raises CacheDamagedError when it went away."""
+        """Open a blob that was seen before, which counts as using it; raises CacheDamagedError when it went away."""
         try:
-            return self.path(digest).open("rb")
+            file = self.path(digest).open("rb")
         except FileNotFoundError:
             raise CacheDamagedError(
                 f"{digest} vanished from the cache {self.root} during the build",
@@ -82,6 +82,8 @@ class Store:
             ) from None
         except OSError as error:
             raise host_error(error, self.path(digest)) from error
+        _mark_used(self.path(digest))
+        return file
 
     def read(self, digest: Digest) -> bytes:
         """Read a small blob whole."""
@@ -119,12 +121,8 @@ class Store:
         """
         folder = self.root / "partial"
         guard = folder / f"{hex_of(digest)}.guard"
+        descriptor = _lock(guard)
         try:
-            descriptor = os.open(guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise host_error(error, guard) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             part = folder / hex_of(digest)
             yield part
             if not part.exists():
@@ -147,7 +145,7 @@ class Store:
         self._discard(self.path(digest))
 
     def packed_layer(self, key: str) -> PackedLayer | None:
-        """Find what a layer was packed into, if it was and if that blob is there."""
+        """Find what a layer was packed into, if it was and if that blob is there; this counts as using the record."""
         record = self.root / "layers" / f"{hex_of(Digest(key))}.json"
         try:
             layer = PackedLayer.model_validate_json(record.read_bytes(), by_alias=True, by_name=False)
@@ -155,7 +153,15 @@ class Store:
             return None
         except OSError as error:
             raise host_error(error, record) from error
-        return layer if self.has(layer.digest) else None
+        try:
+            if self.path(layer.digest).stat().st_size != layer.size:
+                return None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise host_error(error, self.path(layer.digest)) from error
+        _mark_used(record)
+        return layer
 
     def remember_packed_layer(self, key: str, layer: PackedLayer) -> None:
         """Note what a layer was packed into; its blob is there already."""
@@ -239,6 +245,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock(guard: Path) -> int:
+    """Wait until `guard` is ours; gives its descriptor, which holds the lock until it is closed."""
+    try:
+        while True:
+            descriptor = os.open(guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                still_there = os.fstat(descriptor).st_nlink > 0
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if still_there:
+                return descriptor
+            os.close(descriptor)  # the one before us removed the file, and the next one locks a new one
+    except OSError as error:
+        raise host_error(error, guard) from error
+
+
+def _mark_used(path: Path) -> None:
+    """Set the time by which `prune` goes; a file of another user keeps its own."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 def _alive(process: str) -> bool:
