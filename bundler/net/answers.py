@@ -12,7 +12,7 @@ import urllib3
 
 from bundler.errors import BundlerError, MalformedAnswerError, NetworkError
 from bundler.net.bodies import body_of
-from bundler.net.failures import check_url, failure_of, plain_url
+from bundler.net.failures import RESUME_HINT, check_url, failure_of, plain_url
 from bundler.net.ranges import parse_content_range, parse_length, parse_unsatisfied_range
 from bundler.net.refusals import refusal_of
 from bundler.net.session import patience, settings_of
@@ -157,6 +157,9 @@ def _whole_body(response: requests.Response, session: requests.Session, limit: i
         body += chunk
         if len(body) > limit:
             raise too_long
+    if not body and "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers:
+        # http.client takes a connection that ends within the head of an answer for an answer without a body
+        raise NetworkError(f"{plain_url(response.url)} broke off before its body", hint=RESUME_HINT)
     return bytes(body)
 
 

@@ -2,7 +2,7 @@
 
 `socket.create_connection` gives every address of a host the whole timeout, and `getaddrinfo` has none: a machine
 without internet can wait minutes for one connection. Here resolving the name and trying every address share one
-budget, the connect timeout of the request.
+budget, the connect timeout of the request. The head of an answer has one of its own, the read timeout.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ import queue
 import socket
 import threading
 import time
-from typing import Any, ClassVar
+from contextlib import suppress
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.poolmanager import PoolManager, ProxyManager
+
+if TYPE_CHECKING:
+    from urllib3.response import HTTPResponse
 
 Address = tuple[Any, ...]
 """What getaddrinfo gives: family, kind, protocol, canonical name, socket address."""
@@ -49,6 +54,31 @@ class _BudgetedConnection(HTTPConnection):
                     raise NewConnectionError(self, error.strerror or str(error)) from error
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 declares it
+        """Read the head of the answer within the read timeout; the socket's own timeout starts anew with every byte."""
+        late = threading.Event()
+        guard = threading.Timer(float(self.timeout or 0), _cut, (self.sock, late))
+        guard.daemon = True
+        guard.start()
+        try:
+            answer = super().getresponse()
+        except (OSError, HTTPException) as error:
+            if late.is_set():
+                raise TimeoutError("the head of the answer did not end in time") from error
+            raise
+        finally:
+            guard.cancel()
+        if late.is_set():  # http.client takes the end of the connection for the end of the head
+            answer.close()
+            raise TimeoutError("the head of the answer did not end in time")
+        return answer
+
+
+def _cut(connection: socket.socket, late: threading.Event) -> None:
+    late.set()
+    with suppress(OSError):  # closed already
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _BudgetedTlsConnection(_BudgetedConnection, HTTPSConnection):

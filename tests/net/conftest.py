@@ -49,16 +49,24 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(home))
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Upstream, Upstream]]:
+    with Upstream() as first, Upstream() as second:
+        yield first, second
 
 
 @pytest.fixture
-def other() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
+def upstream(servers: tuple[Upstream, Upstream]) -> Iterator[Upstream]:
+    yield servers[0]
+    servers[0].heal()
+    servers[0].forget_requests()
+
+
+@pytest.fixture
+def other(servers: tuple[Upstream, Upstream]) -> Iterator[Upstream]:
+    yield servers[1]
+    servers[1].heal()
+    servers[1].forget_requests()
 
 
 @pytest.fixture

@@ -104,6 +104,19 @@ def test_a_body_that_breaks_off_is_asked_for_again(session: requests.Session, up
     assert get_bytes(session, upstream.url + PATH, limit=10_000).body == BODY
 
 
+@pytest.mark.parametrize("end", ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nX: y\r\nContent-Le"])
+def test_an_answer_that_breaks_off_in_its_head_is_asked_for_again(
+    session: requests.Session, serve: Serve, end: str
+) -> None:
+    server = serve(saying(end.encode(), framed(b"ok")))
+    assert get_bytes(session, server.url, limit=10).body == b"ok"
+    assert len(server.heads) == 2
+
+
+def test_an_empty_answer_is_empty(session: requests.Session, serve: Serve) -> None:
+    assert get_bytes(session, serve(saying(framed(b""))).url, limit=10).body == b""
+
+
 def test_a_body_that_always_breaks_off_is_an_error(session: requests.Session, upstream: Upstream) -> None:
     upstream.fail(PATH, Cut(10), times=None)
     with pytest.raises(BundlerError, match="broke off"):

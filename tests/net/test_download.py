@@ -196,6 +196,7 @@ def test_a_part_longer_than_the_file_is_begun_anew(
     part.write_bytes(CONTENT + b"more")
     download(session, wanted(upstream), part, task=task)
     check_whole(part, task)
+    assert [request.status for request in upstream.requests] == [200]
 
 
 def test_a_part_longer_than_a_file_of_unknown_size_is_begun_anew(
@@ -623,7 +624,8 @@ def test_the_sidecar_holds_no_secret(session: requests.Session, upstream: Upstre
         "{}",
         "\0",
         '{"url": 1, "etag": null, "lastModified": null}',
-        '{"url": "x", "etag": "\\r\\nX-Evil: 1", "lastModified": null}',
+        '{"url": "URL", "etag": "\\r\\nX-Evil: 1", "lastModified": null}',
+        '{"url": "URL", "etag": null, "lastModified": 5}',
         "[" * 20_000,
     ],
 )
@@ -631,7 +633,7 @@ def test_a_damaged_sidecar_does_no_harm(
     session: requests.Session, upstream: Upstream, part: Path, task: Watched, text: str
 ) -> None:
     part.write_bytes(CONTENT[:1000])
-    sidecar_of(part).write_text(text)
+    sidecar_of(part).write_text(text.replace("URL", upstream.url + PATH))
     download(session, wanted(upstream), part, task=task)
     check_whole(part, task)
     (request,) = upstream.requests
@@ -639,7 +641,14 @@ def test_a_damaged_sidecar_does_no_harm(
     assert "if-range" not in request.headers
 
 
-def test_a_server_that_restarts_in_the_middle_is_waited_for(upstream: Upstream, part: Path) -> None:
+def test_a_server_that_restarts_in_the_middle_is_waited_for(part: Path) -> None:
+    with Upstream() as upstream:
+        upstream.put(PATH, CONTENT)
+        restart_in_the_middle(upstream, part)
+    assert part.read_bytes() == CONTENT
+
+
+def restart_in_the_middle(upstream: Upstream, part: Path) -> None:
     upstream.fail(PATH, Cut(500_000))
     settings = NetworkSettings(connect_timeout=0.3, read_timeout=2, backoff=0.1)
     later: list[Upstream] = []
@@ -665,4 +674,3 @@ def test_a_server_that_restarts_in_the_middle_is_waited_for(upstream: Upstream, 
         finally:
             for again in later:
                 again.__exit__(None, None, None)
-    assert part.read_bytes() == CONTENT

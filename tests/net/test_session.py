@@ -280,6 +280,21 @@ def test_a_server_that_never_answers_is_given_up(session: requests.Session, serv
     assert len(server.heads) == 3
 
 
+def test_a_head_that_drips_is_given_up(session: requests.Session, serve: Serve) -> None:
+    def drip(head: str, connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(60):
+            connection.sendall(b"X: y\r\n")
+            time.sleep(0.1)
+
+    server = serve(drip)
+    began = time.monotonic()
+    with pytest.raises(StalledError):
+        get_bytes(session, server.url, limit=10)
+    assert time.monotonic() - began < 3 * QUICK.read_timeout + 1
+    assert len(server.heads) == 3
+
+
 def test_a_body_that_stops_is_asked_for_again(session: requests.Session, upstream: Upstream) -> None:
     upstream.fail(PATH, Stall(2))
     assert get_bytes(session, upstream.url + PATH, limit=100).body == BODY
@@ -490,7 +505,9 @@ def test_threads_can_share_a_session(session: requests.Session, upstream: Upstre
     assert set(bodies) == {BODY}
 
 
-def test_a_connection_is_kept_for_the_next_request(session: requests.Session, upstream: Upstream) -> None:
+def test_a_connection_is_kept_for_the_next_request(
+    session: requests.Session, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accepted = 0
     process = upstream._server.process_request
 
@@ -499,7 +516,7 @@ def test_a_connection_is_kept_for_the_next_request(session: requests.Session, up
         accepted += 1
         process(request, client_address)
 
-    upstream._server.process_request = count  # type: ignore[method-assign]
+    monkeypatch.setattr(upstream._server, "process_request", count)
     for _ in range(5):
         get_bytes(session, upstream.url + PATH, limit=100)
     assert accepted == 1
