@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from bundler import __version__
 from bundler.cli import build, cache, completion, inspect, lock, plan, recipes, schema, verify
 from bundler.cli.progress import Reporter, reporter
-from bundler.errors import BundlerError, UsageError
+from bundler.errors import BundlerError, RecipeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +130,10 @@ def _show(error: BundlerError, *, verbose: bool) -> None:
     if _coloured():
         label = f"\033[1;31m{label}\033[0m"
     print(f"{label}: {error.what}\nhint: {error.hint}", file=sys.stderr)
+    if isinstance(error, RecipeError) and os.environ.get("GITHUB_ACTIONS") == "true":
+        for mistake in error.mistakes:
+            told = f"{mistake.path}: {mistake.what}".replace("%", "%25").replace("\n", "%0A")
+            print(f"::error file={error.source},line={mistake.line},col={mistake.column}::{told}", file=sys.stderr)
 
 
 def _show_bug(error: Exception, *, verbose: bool) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bundler.model.platform import Architecture
     from bundler.progress import Progress
 
-_SUM = re.compile(r"([0-9a-f]{64})  (\S[^\0\n]*)")
+_SUM = re.compile(r"([0-9a-f]{64})  (\S[^\0\r\n]*)")
 _NOT_IN_SUMS = frozenset({SUMS, f"{SUMS}.sig"})
 _SMALL = 64 << 20  # bytes of a JSON file in a bundle
 
@@ -59,7 +59,8 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _check_files(folder: Path, jobs: int, progress: Progress) -> Iterator[str]:
     sums: dict[str, str] = {}
-    for number, line in enumerate(_read(folder, SUMS).decode("utf-8", "replace").splitlines(), 1):
+    # Lines end with LF alone: sha256sum would take a CR for a part of the name.
+    for number, line in enumerate(_read(folder, SUMS).decode("utf-8", "replace").removesuffix("\n").split("\n"), 1):
         match = _SUM.fullmatch(line)
         if not match or not _is_inside(match[2]) or match[2] in sums:
             yield f"{SUMS}:{number}: not a checksum of a file in the bundle, or its second one"

@@ -123,11 +123,10 @@ class Store:
         guard = folder / f"{hex_of(digest)}.guard"
         descriptor = _lock(guard)
         try:
-            part = folder / hex_of(digest)
-            yield part
-            if not part.exists():
-                guard.unlink(missing_ok=True)
+            yield folder / hex_of(digest)
         finally:
+            if not (folder / hex_of(digest)).exists():
+                guard.unlink(missing_ok=True)
             os.close(descriptor)
 
     def adopt(self, part: Path, digest: Digest) -> None:

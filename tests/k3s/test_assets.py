@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bundler.k3s.assets import TagStyle, asset_url, binary_asset, checksum_asset
+from bundler.k3s.assets import asset_url, binary_asset, checksum_asset
 from bundler.k3s.behaviour import takes_zstd_archives, takes_zstd_layers
 from bundler.model.platform import ARCHITECTURES
-from bundler.model.release import parse_release
+from bundler.model.release import TagStyle, parse_release
 from bundler.net.answers import get_bytes
 from bundler.net.session import open_session
 from tests.upstream import Upstream

@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 
-from tests.real.command import ROOT, CommandLine
+from tests.command import ROOT, CommandLine, sums
 from tests.real.publish import publish
 from tests.real.registry import Login, Registry
 
@@ -35,16 +36,8 @@ def command(
     """The command line with real servers and a private engine."""
     folder = tmp_path / "builder"
     folder.mkdir()
-    return CommandLine(folder, release_server.url, registry.url, docker_engine.host)
-
-
-def sums(bundle: Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle."""
-    return {
-        str(path.relative_to(bundle)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in bundle.rglob("*")
-        if path.is_file()
-    }
+    channels = f"{release_server.url}/v1-release/channels"
+    return CommandLine(folder, release_server.url, channels, registry.url, docker_engine.host, engine="docker")
 
 
 def only_archive(bundle: Path) -> Path:
@@ -241,7 +234,7 @@ def test_registries_behind_a_password_are_pulled_with_the_login_of_docker(
     login = Login("carrier", "s3cret-of-the-site")
     with Registry(folder, login=login) as private:
         publish(private, images.k3s)
-        closed = CommandLine(command.folder, command.releases, private.url, command.docker_host)
+        closed = replace(command, registry=private.url)
         recipe = closed.recipe(arch="arm64")
 
         refused = closed.run("build", recipe, "--engine", "docker")

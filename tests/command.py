@@ -1,7 +1,8 @@
-"""The product's command line against real components, as a person would run it."""
+"""The product's command line in a process of its own, as a person would run it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 RECIPE = """\
 version: 1
@@ -25,7 +26,7 @@ images:
 sources:
   releases: {releases}
   tag_style: plain
-  channels: {releases}/v1-release/channels
+  channels: {channels}
   registries:
     docker.io: ["{registry}"]
 """
@@ -37,8 +38,10 @@ class CommandLine:
 
     folder: Path
     releases: str
+    channels: str
     registry: str
-    docker_host: str
+    docker_host: str = "unix:///nonexistent/docker.sock"
+    engine: str = "registry"
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def with_environment(self, **variables: str) -> CommandLine:
@@ -64,6 +67,7 @@ class CommandLine:
                 extra=extra,
                 layers=layers,
                 releases=self.releases,
+                channels=self.channels,
                 registry=self.registry,
             )
         )
@@ -91,11 +95,20 @@ class CommandLine:
             env=self.variables(),
         )
 
+    def try_build(self, recipe: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Build below `dist` in the folder; the caller looks at the exit code."""
+        return self.run("build", recipe, "--engine", self.engine, "--output", self.folder / "dist", *arguments)
+
     def build(self, recipe: Path, *arguments: str | Path) -> Path:
         """Build, which must succeed; gives the bundle's folder."""
-        done = self.run("build", recipe, "--engine", "docker", "--output", self.folder / "dist", *arguments)
+        done = self.try_build(recipe, *arguments)
         assert done.returncode == 0, done.stderr
         return Path(done.stdout.strip())
+
+    def built(self) -> list[Path]:
+        """Whatever lies in the output folder, hidden things too."""
+        output = self.folder / "dist"
+        return sorted(output.iterdir()) if output.exists() else []
 
     def command(self, *arguments: str | Path) -> list[str]:
         """The words of the command."""
@@ -106,3 +119,12 @@ class CommandLine:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "XDG_"))}
         own = {"HOME": str(self.folder), "DOCKER_HOST": self.docker_host, "PYTHONPATH": str(ROOT)}
         return {**kept, **own, **self.environment}
+
+
+def sums(bundle: Path) -> dict[str, str]:
+    """SHA-256 of every file of a bundle, by its path there."""
+    return {
+        path.relative_to(bundle).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in bundle.rglob("*")
+        if path.is_file()
+    }
