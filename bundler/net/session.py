@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,6 @@ from bundler.errors import MalformedAnswerError, NetworkError
 from bundler.net.bodies import first_bytes
 from bundler.net.connection import BudgetedAdapter
 from bundler.net.failures import host_of, plain_url
-from bundler.net.ranges import parse_length
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 FOR_EVER = 10**12
+"""Seconds that no server asks to wait."""
 SILENT_READS = 2
 """How often a server that accepts a question and does not answer is asked again."""
 
 REDIRECT_PAGE = 8 << 10
+"""Bytes that are read of the page of a redirect."""
 
 
 @dataclass(frozen=True)
@@ -137,15 +139,11 @@ class Session(requests.Session):
         return super().send(request, **kwargs)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Say where a redirect goes. Its page is not read when it is long: requests would, whole."""
+        """Say where a redirect goes. Of its page only the beginning is read: requests would read all of it."""
         target = super().get_redirect_target(resp)
         if target is not None and not resp._content_consumed:  # type: ignore[attr-defined]  # noqa: SLF001 - the one way to keep requests from reading the page
-            length = parse_length(resp.headers.get("Content-Length"))
-            try:
-                if length is not None and length <= REDIRECT_PAGE:
-                    first_bytes(resp, self.settings, REDIRECT_PAGE)
-            except NetworkError:
-                pass
+            with suppress(NetworkError):  # a short page read to its end leaves the connection usable
+                first_bytes(resp, self.settings, REDIRECT_PAGE)
             resp.raw.close()
             resp._content, resp._content_consumed = b"", True  # type: ignore[attr-defined]  # noqa: SLF001
         return target

@@ -262,6 +262,7 @@ def test_what_a_registry_says_is_passed_on(session: requests.Session, serve: Ser
         '{"access_token": "eyJhbGciOiJSUzI1NiJ9-other", "password":"hunter22"}',
         "AWSSecret=deadbeef&sig=deadbeef",
         "the password hunter22 is wrong",
+        "got Bearer eyJhbGciOiJSUzI1NiJ9-another",
     ],
 )
 def test_secrets_in_what_the_server_says_are_not_passed_on(session: requests.Session, serve: Serve, said: str) -> None:
