@@ -6,6 +6,7 @@ OCI image-spec (image-index.md, manifest.md, config.md) and Docker's schema 2, w
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ LAYER_TYPES = frozenset(
         "application/vnd.docker.image.rootfs.diff.tar.zstd",
     }
 )
+_WORD = re.compile(r"[!-~]{0,200}")
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 
 
@@ -80,13 +82,13 @@ def parse_manifest(body: bytes, media_type: str, name: str) -> Index | Manifest:
         )
     try:
         data = json.loads(body)
-        _require_one_type(media_type, data.get("mediaType", ""))
+        _require_one_type(media_type, data)
         if "manifests" in data:
             return Index(tuple(_descriptor(entry) for entry in data["manifests"]))
         manifest = Manifest(_descriptor(data["config"]), tuple(_descriptor(layer) for layer in data["layers"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedAnswerError(
-            f"the registry's manifest of {name} cannot be read: {type(error).__name__}: {error}",
+            f"the registry's manifest of {name} cannot be read: {_short(error)}",
             hint="look at it with: skopeo inspect --raw docker://" + name,
         ) from None
     _refuse_odd_layers(manifest, name)
@@ -97,11 +99,10 @@ def parse_config(body: bytes, name: str) -> Config:
     """Decode an image config; raises MalformedAnswerError."""
     try:
         data = json.loads(body)
-        platform = Platform(data["os"], data["architecture"], data.get("variant", ""))
-        return Config(platform, tuple(parse_digest(diff_id) for diff_id in data["rootfs"]["diff_ids"]))
+        return Config(_platform(data), tuple(parse_digest(diff_id) for diff_id in data["rootfs"]["diff_ids"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedAnswerError(
-            f"the config of {name} cannot be read: {type(error).__name__}: {error}",
+            f"the config of {name} cannot be read: {_short(error)}",
             hint="the image was pushed by something that breaks the image spec; build and push it again",
         ) from None
 
@@ -134,18 +135,39 @@ def require_platform(config: Config, wanted: Architecture, name: str) -> None:
         )
 
 
-def _require_one_type(served: str, stated: str) -> None:
+def _require_one_type(served: str, data: dict[str, Any]) -> None:
+    """Refuse what one reader may take for an index and another for a manifest (CVE-2021-41190)."""
+    stated = data.get("mediaType", "")
     if stated and served in INDEX_TYPES + MANIFEST_TYPES and stated != served:
-        raise ValueError(f"the server calls it {served}, it calls itself {stated}")
+        raise ValueError(f"the server calls it {served}, it calls itself {stated!r}")
+    is_index = "manifests" in data
+    if is_index and ("config" in data or "layers" in data):
+        raise ValueError("it is an index and a manifest at once")
+    if {served, stated} & set(MANIFEST_TYPES if is_index else INDEX_TYPES):
+        raise ValueError(f"it is called {served or stated}, which it is not")
 
 
 def _descriptor(data: dict[str, Any]) -> Descriptor:
     size = data["size"]
-    if not isinstance(size, int) or size < 0:
+    if type(size) is not int or size < 0:
         raise ValueError(f"{size!r} is not a size")
     stated = data.get("platform")
-    platform = Platform(stated["os"], stated["architecture"], stated.get("variant", "")) if stated else None
-    return Descriptor(str(data["mediaType"]), parse_digest(data["digest"]), size, platform)
+    platform = _platform(stated) if stated else None
+    return Descriptor(_word(data["mediaType"]), parse_digest(data["digest"]), size, platform)
+
+
+def _platform(data: dict[str, Any]) -> Platform:
+    return Platform(_word(data["os"]), _word(data["architecture"]), _word(data.get("variant") or ""))
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise ValueError(f"{value!r} is not a platform or media type")
+    return value
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _is_real(platform: Platform) -> bool:
