@@ -35,9 +35,10 @@ def find_credentials(registry: str) -> Credentials | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found: dict[str, Any] | None = auth.load_config().resolve_authconfig(wanted)
-    except (errors.DockerException, ValueError) as error:
+    except (errors.DockerException, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = str(error) if isinstance(error, errors.DockerException) else f"unexpected form, {type(error).__name__}"
         raise AccessDeniedError(
-            f"the credentials for {registry} in Docker's config.json cannot be read: {error}",
+            f"the credentials for {registry} in Docker's config.json cannot be read: {why}",
             hint=f"check credsStore and credHelpers there, or run: docker login {registry}",
         ) from None
     if not found:

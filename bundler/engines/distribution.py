@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -160,9 +161,15 @@ def endpoints_of(reference: Reference, mirrors: Mapping[str, Sequence[str]]) -> 
 def _own_origin(registry: str) -> str:
     if registry == DOCKER_HUB:
         return "https://registry-1.docker.io"
-    host = urlsplit(f"//{registry}").hostname or ""
     # As every Docker client does: a registry on this very machine is spoken to in the clear.
-    return f"http://{registry}" if host in {"localhost", "::1"} or host.startswith("127.") else f"https://{registry}"
+    return f"http://{registry}" if _is_here(urlsplit(f"//{registry}").hostname or "") else f"https://{registry}"
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, even one that begins with 127.
 
 
 def _verdict(reference: Reference, failures: Sequence[tuple[Endpoint, BundlerError]]) -> BundlerError:
