@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from bundler.errors import OutputExistsError, host_error
@@ -72,15 +72,17 @@ def new_bundle(target: Path, *, replace: bool) -> Iterator[BundleFolder]:
 
     Raises OutputExistsError, when `target` exists and may not be replaced or when another process makes it.
     """
-    require_free(target, replace=replace)
     beside = target.with_name(f".{target.name}.partial")
+    require_free(target, replace=replace)
     with _claimed(beside, target):
         try:
+            require_free(target, replace=replace)  # another build may have been faster
             _empty(beside)  # what a killed build left
             yield BundleFolder(beside)
             _publish(beside, target)
-        finally:
+        except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
+            raise
 
 
 def require_free(target: Path, *, replace: bool) -> None:
@@ -92,28 +94,47 @@ def require_free(target: Path, *, replace: bool) -> None:
 @contextmanager
 def _claimed(beside: Path, target: Path) -> Iterator[None]:
     """Hold `beside` for this process alone; the kernel lets go of it when the process dies."""
+    descriptor = _lock(beside, target)
     try:
-        beside.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise host_error(error, beside) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError:
-        raise OutputExistsError(
-            f"another build is making {target} at this moment", hint="wait for it, or give another --output"
-        ) from None
     finally:
         os.close(descriptor)
 
 
+def _lock(beside: Path, target: Path) -> int:
+    try:
+        while True:
+            beside.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), beside.stat()):
+                        return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # a build that ended meanwhile moved the folder away
+    except BlockingIOError:
+        raise OutputExistsError(
+            f"another build is making {target} at this moment", hint="wait for it, or give another --output"
+        ) from None
+    except OSError as error:
+        raise host_error(error, beside) from error
+
+
 def _empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+    try:
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    except OSError as error:
+        raise host_error(error, folder) from error
 
 
 def _publish(beside: Path, target: Path) -> None:

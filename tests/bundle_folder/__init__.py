@@ -1,0 +1,1 @@
+"""Tests of a bundle's folder while it is being made."""
