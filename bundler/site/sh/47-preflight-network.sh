@@ -31,11 +31,18 @@ check_ports() {
     if has_flag --cluster-init; then wanted="$wanted${newline}2379${newline}2380"; fi
   fi
   for port in $wanted; do
-    hex=$(printf '%04X' "$port")
-    inode=$(sed -n "s/^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F:]* 0A .* \([0-9][0-9]*\) [0-9]* [0-9a-f]* [0-9 ]*-\{0,1\}[0-9]*\$/\1/p" \
-      /proc/net/tcp /proc/net/tcp6 2>/dev/null | sed -n 1p)
+    inode=$(listening_socket "$(printf '%04X' "$port")")
     [ -z "$inode" ] || problem port-taken "port $port is taken by $(socket_holder "$inode")" 'stop that program'
   done
+}
+
+# The socket in state 0A, which is LISTEN.
+listening_socket() { # PORT IN HEXADECIMAL
+  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while IFS=' ' read -r _ address _ socket_state _ _ _ _ _ inode _; do
+    case $address,$socket_state in
+      *":$1,0A") printf '%s\n' "$inode" ;;
+    esac
+  done | sed -n 1p
 }
 
 socket_holder() ( # INODE

@@ -18,7 +18,8 @@ if [ "$role" = server ]; then
   )
 fi
 printf '%s\n' 'version = 2' "root = \"$data/agent/containerd\"" 'state = "/run/k3s/containerd"' \
-  'disabled_plugins = ["io.containerd.grpc.v1.cri"]' '[grpc]' "address = \"$address\"" \
+  'disabled_plugins = ["io.containerd.grpc.v1.cri"]' \
+  '[plugins."io.containerd.internal.v1.opt"]' "path = \"$data/agent/containerd/opt\"" '[grpc]' "address = \"$address\"" \
   >"$data/agent/etc/containerd/config.toml"
 ctr() { /opt/standin/bin/ctr -a "$address" -n k8s.io "$@"; }
 # A socket nobody listens on would be waited for.

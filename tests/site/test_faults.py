@@ -1,0 +1,236 @@
+"""kill -9 at every command, full disks, failing system calls: the site is the old one or the new one, never half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.site.bundles import BundleSpec, Outcome, Site, build_bundle, command_directory, command_names, make_root
+from tests.site.conftest import missing
+
+# Kills the whole process group of the installer at call number KILL_AT, before or after the real command.
+SHIM = """#!/bin/sh
+echo "${0##*/}" >>"$KILL_COUNT"
+if [ "$KILL_AT" != 0 ] && [ "$(/usr/bin/wc -l <"$KILL_COUNT")" -ge "$KILL_AT" ]; then
+  [ "$KILL_WHEN" = before ] || PATH=$KILL_PATH "${0##*/}" "$@" >/dev/null
+  kill -9 0
+fi
+PATH=$KILL_PATH exec "${0##*/}" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A prepared site, and an action to kill at each of its commands."""
+
+    template: Path
+    commands: Path
+    shims: Path
+    bundle: Path
+    arguments: tuple[str, ...]
+
+    def killed(self, root: Path, number: int, when: str) -> tuple[Site, Outcome, list[str]]:
+        """Copy the template to `root`, run the action there and kill it at command `number`."""
+        shutil.copytree(self.template, root, symlinks=True)
+        site = Site(root, self.commands)
+        count = root.with_suffix(".count")
+        count.write_text("")
+        killing = subprocess.run(
+            [shutil.which("dash") or "dash", self.bundle / "install.sh", "--root", root, *self.arguments],
+            env={
+                "PATH": str(self.shims), "ARCH": "amd64", "KILL_COUNT": str(count), "KILL_AT": str(number),
+                "KILL_WHEN": when, "KILL_PATH": str(self.commands),
+            },
+            capture_output=True, text=True, check=False, start_new_session=True, timeout=120,
+        )  # fmt: skip
+        return site, Outcome(killing.returncode, killing.stdout, killing.stderr), count.read_text().split()
+
+
+def settled(site: Site) -> dict[str, str]:
+    """Return the files of a site without the record of how it came there."""
+    return {
+        name: content
+        for name, content in site.files().items()
+        if "/previous/" not in name and not name.endswith(("k3s-bundler/lock",))
+    }
+
+
+def prepare(tmp_path: Path, installed: Path | None, bundle: Path, *arguments: str) -> Sweep:
+    commands = command_directory(tmp_path / "commands")
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    for name in command_names("required"):
+        (shims / name).write_text(SHIM)
+        (shims / name).chmod(0o755)
+    template = make_root(tmp_path / "template")
+    if installed:
+        assert Site(template, commands).run(installed, "server").status == 0
+    return Sweep(template, commands, shims, bundle, arguments)
+
+
+def sweep(tmp_path: Path, plan: Sweep, when: str, step: int, again: tuple[str, ...]) -> int:
+    """Kill at every `step`-th command; check that no file is torn and that the next run finishes. Returns the kills."""
+    whole, done, calls = plan.killed(tmp_path / "whole", 0, when)
+    assert done.status == 0, done
+    wanted, before = settled(whole), settled(Site(plan.template, plan.commands))
+
+    def one(number: int) -> int:
+        root = tmp_path / f"kill{number}"
+        site, done, _ = plan.killed(root, number, when)
+        if done.status == 0:
+            return 0
+        assert done.status == -signal.SIGKILL, (number, done)
+        for name, content in settled(site).items():
+            if not name.endswith(".k3s-bundler-new") and "/k3s-bundler/k3s/" not in name and "/removed/" not in name:
+                assert content in {wanted.get(name), before.get(name)}, (number, name)
+        finished = site.run(plan.bundle, *again)
+        assert finished.status == 0 or (finished.status == 9 and "--uninstall" in again), (number, finished)
+        assert settled(site) == wanted, (number, finished)
+        shutil.rmtree(root)
+        return 1
+
+    with ThreadPoolExecutor(2) as workers:
+        return sum(workers.map(one, range(first_change(calls), len(calls) + 1, step)))
+
+
+def first_change(calls: list[str]) -> int:
+    """Return the number of the first command that changes the site: the lock is a link."""
+    return calls.index("ln") + 1
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return build_bundle(tmp_path / "old")
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    archives = {"k3s-airgap-images": b"newer\n" * 2000, "edge-images": b"more\n" * 999}
+    return build_bundle(tmp_path / "new", BundleSpec(release="v1.35.0+k3s1", archives=archives, config="debug: true\n"))
+
+
+EVERY = [pytest.param(19, id="sampled"), pytest.param(1, id="every-command", marks=pytest.mark.site)]
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_kill_9_in_a_first_install_leaves_nothing_torn_and_the_next_run_finishes(
+    tmp_path: Path, old: Path, step: int
+) -> None:
+    assert sweep(tmp_path, prepare(tmp_path, None, old, "server"), "after", step, ("server",)) > 4
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_kill_9_in_an_upgrade_leaves_old_or_new_files_and_the_next_run_finishes(
+    tmp_path: Path, old: Path, new: Path, step: int
+) -> None:
+    assert sweep(tmp_path, prepare(tmp_path, old, new), "before", step, ()) > 4
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_kill_9_in_an_uninstall_is_finished_by_the_next(tmp_path: Path, old: Path, step: int) -> None:
+    assert sweep(tmp_path, prepare(tmp_path, old, old, "--uninstall"), "after", step, ("--uninstall",)) > 1
+
+
+@pytest.mark.parametrize("step", EVERY)
+def test_kill_9_in_a_rollback_is_finished_by_the_next(tmp_path: Path, old: Path, new: Path, step: int) -> None:
+    plan = prepare(tmp_path, old, new, "--rollback")
+    assert Site(plan.template, plan.commands).run(new).status == 0
+    before = settled(Site(plan.template, plan.commands))
+    whole, _, calls = plan.killed(tmp_path / "whole", 0, "before")
+    for number in range(first_change(calls), len(calls) + 1, step):
+        site, _, _ = plan.killed(tmp_path / f"kill{number}", number, "after")
+        site.run(new, "--rollback")
+        assert settled(site) == settled(whole) != before, number
+        shutil.rmtree(site.root)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_install_puts_everything_back(tmp_path: Path, old: Path, new: Path, number: int) -> None:
+    plan = prepare(tmp_path, old, new)
+    before = settled(Site(plan.template, plan.commands))
+    # In the middle of the switch: `mv` asks the installer to end.
+    mv = plan.shims / "mv"
+    mv.write_text(f'#!/bin/sh\ncase $* in *bin/k3s) kill -{int(number)} $PPID;; esac\nPATH=$KILL_PATH exec mv "$@"\n')
+    site, done, _ = plan.killed(tmp_path / "site", 0, "before")
+    assert done.status == 128 + number, done
+    assert settled(site) == before
+
+
+def test_a_closed_reader_and_a_lost_terminal_do_not_stop_an_install(tmp_path: Path, old: Path) -> None:
+    plan = prepare(tmp_path, None, old)
+    root = make_root(tmp_path / "root")
+    script = f"trap '' HUP; sh {old}/install.sh --root {root} server | true; sh {old}/install.sh --root {root} server >/dev/full"
+    done = subprocess.run(["sh", "-c", script], stdin=subprocess.DEVNULL, check=False, env={**os.environ, "ARCH": "amd64"})
+    assert done.returncode == 0
+    assert (root / "usr/local/bin/k3s").exists()
+    assert plan.bundle == old
+
+
+def mounted(path: Path, options: str) -> Path:
+    if os.geteuid() != 0:
+        missing("needs root to mount a small file system")
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
+    return path
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("size", [40, 60, 80, 100, 120, 140, 160, 180])
+def test_a_disk_that_fills_up_leaves_the_old_install(tmp_path: Path, old: Path, new: Path, size: int) -> None:
+    root = mounted(tmp_path / "small", "size=2m")
+    try:
+        make_root(root / "root")
+        site = Site(root / "root", command_directory(tmp_path / "bin"))
+        assert site.run(old, "server").status == 0
+        before = settled(site)
+        used = sum(os.statvfs(root).f_frsize * (os.statvfs(root).f_blocks - os.statvfs(root).f_bfree) for _ in [0])
+        (root / "filler").write_bytes(bytes(2 * 1024 * 1024 - used - size * 1024))
+        done = site.run(new, "--force", "disk-full")
+        if done.status == 0:
+            assert settled(site) != before
+        else:
+            assert done.status == 5, done
+            assert settled(site) == before
+        (root / "filler").unlink()
+        assert site.run(new).status == 0
+        assert not [name for name in site.files() if name.endswith(".k3s-bundler-new")]
+    finally:
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
+@pytest.mark.parametrize("call", ["write", "copy_file_range", "rename", "renameat2", "fsync", "link", "mkdir"])
+def test_a_failing_system_call_leaves_the_old_install(
+    tmp_path: Path, old: Path, new: Path, call: str, error: str
+) -> None:
+    if not shutil.which("strace"):
+        missing("needs strace")
+    commands = command_directory(tmp_path / "bin")
+    calls = "rename,renameat,renameat2" if call.startswith("rename") else "link,linkat" if call == "link" else call
+    for nth in ("1", "2+"):
+        site = Site(make_root(tmp_path / f"root{nth}"), commands)
+        assert site.run(old, "server").status == 0
+        before = settled(site)
+        # Each command is a process of its own, and `when` counts by process: so faults are sown by path.
+        done = subprocess.run(
+            [shutil.which("strace") or "", "-f", "-qq", "-o", "/dev/null", "-P", site.root / "usr/local/bin/k3s.k3s-bundler-new", "-P",
+             site.root / "etc/rancher/k3s/config.yaml.k3s-bundler-new", "-e", f"trace={calls}",
+             "-e", f"inject={calls}:error={error}:when={nth}", shutil.which("dash") or "dash", new / "install.sh", "--root", site.root],
+            env={"PATH": str(commands), "ARCH": "amd64"}, capture_output=True, text=True, check=False, cwd=site.root,
+        )  # fmt: skip
+        if done.returncode == 0:
+            assert NEW in (site.root / "usr/local/bin/k3s").read_bytes()
+        else:
+            assert settled(site) == before, done
+        assert site.run(new).status == 0
+
+
+NEW = b"v1.35.0+k3s1"
