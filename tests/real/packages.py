@@ -28,10 +28,20 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "podman": ("podman",),
     "skopeo": ("skopeo",),
     "zstd": ("zstd",),
+    "busybox-static": ("busybox",),
+    "mksh": ("mksh",),
+    "yash": ("yash",),
+    "strace": ("strace",),
+    "gcc": ("gcc",),
+    "libc6-dev": ("gencat",),
+    "mmdebstrap": ("mmdebstrap",),
+    "systemd-container": ("systemd-nspawn",),
+    "qemu-user-static": ("qemu-aarch64-static",),
+    "qemu-system-x86": ("qemu-system-x86_64",),
 }
 """Package -> the programs the tests run from it. A program that is there, from wherever, needs no package."""
 
-ROOT_ONLY = frozenset({"docker.io", "containerd", "podman"})
+ROOT_ONLY = frozenset({"docker.io", "containerd", "podman", "systemd-container"})
 """Packages whose programs do for the tests what only root may: they mount, and own files as anybody."""
 
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import os
-import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests.real.packages import PackagesUnavailableError, install
 from tests.site.bundles import SHELLS, Site, build_bundle, command_directory, make_root
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def missing(reason: str) -> None:
-    """Skip with `reason`; under CI=true a missing tool is a failure."""
+SHELL_PACKAGES = {"busybox": ("busybox-static",), "mksh": ("mksh",), "yash": ("yash",)}
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip with `reason`; under CI=true what is missing is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
+def require(*packages: str, root: bool = False) -> None:
+    """Install what is missing of the Debian packages a test needs; skip with the reason where that cannot be."""
+    if root and os.geteuid() != 0:
+        unavailable("needs root")
+    try:
+        install(packages, print)
+    except PackagesUnavailableError as error:
+        unavailable(str(error))
+
+
 @pytest.fixture(params=sorted(SHELLS))
 def shell(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    words = tuple(SHELLS[str(request.param)])
-    if not shutil.which(words[0]):
-        missing(f"{words[0]} is not installed")
-    return words
+    require(*SHELL_PACKAGES.get(str(request.param), ()))
+    return tuple(SHELLS[str(request.param)])
 
 
 @pytest.fixture

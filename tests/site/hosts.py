@@ -25,6 +25,7 @@ PACKAGES = {
     "systemd": "systemd,systemd-sysv,dbus,iproute2,procps,kmod,iptables,containerd,runc",
     "openrc": "openrc,sysvinit-core,procps,iproute2,busybox-static,containerd,runc",
 }
+HOST_PACKAGES = ("mmdebstrap", "systemd-container", "busybox-static", "gcc", "libc6-dev")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPENRC_BOOT = """
 R=$1
@@ -51,7 +52,15 @@ def base_image(kind: str) -> Path:
             sources = [path for path in [Path("/etc/apt/sources.list.d/debian.sources")] if path.exists()]
             CACHE.mkdir(parents=True, exist_ok=True)
             subprocess.run(
-                ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES[kind]}", "bookworm", making, *sources],
+                [
+                    "mmdebstrap",
+                    "--quiet",
+                    "--variant=minbase",
+                    f"--include={PACKAGES[kind]}",
+                    "bookworm",
+                    making,
+                    *sources,
+                ],
                 check=True,
                 timeout=550,
             )

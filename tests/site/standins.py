@@ -26,7 +26,8 @@ def standin(version: str, arch: str = "amd64") -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "k3s")
         subprocess.run(
-            [COMPILERS[arch], "-O2", "-Wall", "-Werror", "-static", f'-DVERSION="{version}"', "-o", out, SOURCE], check=True
+            [COMPILERS[arch], "-O2", "-Wall", "-Werror", "-static", f'-DVERSION="{version}"', "-o", out, SOURCE],
+            check=True,
         )
         return out.read_bytes()
 
@@ -46,12 +47,14 @@ def image_archive(reference: str) -> bytes:
         _add(tar, "bin/busybox", busybox, 0o755)
         _add(tar, "etc/image", reference.encode())
     diff_id = hashlib.sha256(layer.getvalue()).hexdigest()
-    config = json.dumps({
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": ["/bin/busybox", "cat", "/etc/image"], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
-    }).encode()
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Cmd": ["/bin/busybox", "cat", "/etc/image"], "Env": ["PATH=/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+        }
+    ).encode()
     name = hashlib.sha256(config).hexdigest()
     manifest = [{"Config": f"{name}.json", "RepoTags": [reference.removeprefix("docker.io/")], "Layers": ["layer.tar"]}]
     out = io.BytesIO()

@@ -8,12 +8,16 @@ import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.real.packages import program
 from tests.site.bundles import BundleSpec, Outcome, Site, build_bundle, command_directory, command_names, make_root
-from tests.site.conftest import missing
+from tests.site.conftest import require
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Kills the whole process group of the installer at call number KILL_AT, before or after the real command.
 SHIM = """#!/bin/sh
@@ -43,7 +47,7 @@ class Sweep:
         count = root.with_suffix(".count")
         count.write_text("")
         killing = subprocess.run(
-            [shutil.which("dash") or "dash", self.bundle / "install.sh", "--root", root, *self.arguments],
+            [program("dash"), self.bundle / "install.sh", "--root", root, *self.arguments],
             env={
                 "PATH": str(self.shims), "ARCH": "amd64", "KILL_COUNT": str(count), "KILL_AT": str(number),
                 "KILL_WHEN": when, "KILL_PATH": str(self.commands),
@@ -166,16 +170,18 @@ def test_an_interrupted_install_puts_everything_back(tmp_path: Path, old: Path, 
 def test_a_closed_reader_and_a_lost_terminal_do_not_stop_an_install(tmp_path: Path, old: Path) -> None:
     plan = prepare(tmp_path, None, old)
     root = make_root(tmp_path / "root")
-    script = f"trap '' HUP; sh {old}/install.sh --root {root} server | true; sh {old}/install.sh --root {root} server >/dev/full"
-    done = subprocess.run(["sh", "-c", script], stdin=subprocess.DEVNULL, check=False, env={**os.environ, "ARCH": "amd64"})
+    install = f"sh {old}/install.sh --root {root} server"
+    script = f"trap '' HUP; {install} | true; {install} >/dev/full"
+    done = subprocess.run(
+        ["sh", "-c", script], stdin=subprocess.DEVNULL, check=False, env={**os.environ, "ARCH": "amd64"}
+    )
     assert done.returncode == 0
     assert (root / "usr/local/bin/k3s").exists()
     assert plan.bundle == old
 
 
 def mounted(path: Path, options: str) -> Path:
-    if os.geteuid() != 0:
-        missing("needs root to mount a small file system")
+    require(root=True)
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
     return path
@@ -211,8 +217,7 @@ def test_a_disk_that_fills_up_leaves_the_old_install(tmp_path: Path, old: Path, 
 def test_a_failing_system_call_leaves_the_old_install(
     tmp_path: Path, old: Path, new: Path, call: str, error: str
 ) -> None:
-    if not shutil.which("strace"):
-        missing("needs strace")
+    require("strace")
     commands = command_directory(tmp_path / "bin")
     calls = "rename,renameat,renameat2" if call.startswith("rename") else "link,linkat" if call == "link" else call
     for nth in ("1", "2+"):
@@ -220,12 +225,31 @@ def test_a_failing_system_call_leaves_the_old_install(
         assert site.run(old, "server").status == 0
         before = settled(site)
         # Each command is a process of its own, and `when` counts by process: so faults are sown by path.
+        targets = (site.root / "usr/local/bin/k3s", site.root / "etc/rancher/k3s/config.yaml")
+        sown = [word for target in targets for word in ("-P", f"{target}.k3s-bundler-new")]
         done = subprocess.run(
-            [shutil.which("strace") or "", "-f", "-qq", "-o", "/dev/null", "-P", site.root / "usr/local/bin/k3s.k3s-bundler-new", "-P",
-             site.root / "etc/rancher/k3s/config.yaml.k3s-bundler-new", "-e", f"trace={calls}",
-             "-e", f"inject={calls}:error={error}:when={nth}", shutil.which("dash") or "dash", new / "install.sh", "--root", site.root],
-            env={"PATH": str(commands), "ARCH": "amd64"}, capture_output=True, text=True, check=False, cwd=site.root,
-        )  # fmt: skip
+            [
+                program("strace"),
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                *sown,
+                "-e",
+                f"trace={calls}",
+                "-e",
+                f"inject={calls}:error={error}:when={nth}",
+                program("dash"),
+                str(new / "install.sh"),
+                "--root",
+                str(site.root),
+            ],
+            env={"PATH": str(commands), "ARCH": "amd64"},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=site.root,
+        )
         if done.returncode == 0:
             assert NEW in (site.root / "usr/local/bin/k3s").read_bytes()
         else:

@@ -104,7 +104,9 @@ def test_the_machine_chooses_binary_and_archives(site: Site, tmp_path: Path, mac
     assert [path.name for path in (site.root / IMAGES[1:]).iterdir()] == [f"k3s-airgap-images-{arch}.tar"]
 
 
-@pytest.mark.parametrize("binary", [elf_stub("arm64"), b"", b"#!/bin/sh\necho k3s\n", b"\x7fELF\x02\x01\x01" + bytes(40)])
+@pytest.mark.parametrize(
+    "binary", [elf_stub("arm64"), b"", b"#!/bin/sh\necho k3s\n", b"\x7fELF\x02\x01\x01" + bytes(40)]
+)
 def test_a_binary_that_is_not_of_the_machine_is_refused(site: Site, tmp_path: Path, binary: bytes) -> None:
     wrong = build_bundle(tmp_path / "wrong", BundleSpec(binaries={"amd64": binary}))
     done = site.run(wrong)
@@ -195,7 +197,7 @@ def test_secrets_stand_in_the_environment_file_alone(site: Site, bundle: Path) -
     )
     assert done.status == 0, done.err
     assert site.read(UNIT + ".env") == (
-        'K3S_AGENT_TOKEN="hid-den"\nK3S_DATASTORE_ENDPOINT="pw@db"\n' 'K3S_TOKEN="top\'\\"\\$ecret\\`\\\\ x"\n'
+        'K3S_AGENT_TOKEN="hid-den"\nK3S_DATASTORE_ENDPOINT="pw@db"\nK3S_TOKEN="top\'\\"\\$ecret\\`\\\\ x"\n'
     )
     for path in site.root.rglob("*"):
         if path.is_file() and not path.name.endswith(".env"):
@@ -217,9 +219,7 @@ def test_the_environment_file_holds_upstreams_choice_of_variables(site: Site, bu
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o000])
-def test_modes_and_result_do_not_depend_on_the_callers_environment(
-    tmp_path: Path, bundle: Path, umask: int
-) -> None:
+def test_modes_and_result_do_not_depend_on_the_callers_environment(tmp_path: Path, bundle: Path, umask: int) -> None:
     path = command_directory(tmp_path / "bin")
     plain, odd = Site(make_root(tmp_path / "a"), path), Site(make_root(tmp_path / "b"), path)
     plain.run(bundle)
@@ -233,7 +233,9 @@ def test_modes_and_result_do_not_depend_on_the_callers_environment(
         assert folder.stat().st_mode == (plain.root / folder.relative_to(odd.root)).stat().st_mode, folder
 
 
-@pytest.mark.parametrize("name", ["with space", "quo'te\"s", "new\nline", "-dash", "*", "ü€", "back\\slash", "$HOME `id`"])
+@pytest.mark.parametrize(
+    "name", ["with space", "quo'te\"s", "new\nline", "-dash", "*", "ü€", "back\\slash", "$HOME `id`"]
+)
 def test_a_bundle_and_a_root_may_have_any_name(every_site: Site, tmp_path: Path, name: str) -> None:
     bundle = build_bundle(tmp_path / name)
     root = make_root(tmp_path / f"root {name}".replace("\n", " "))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.site.conftest import missing
-from tests.site.hosts import SystemdHost, cgroups_as_before
+from tests.site.conftest import require
+from tests.site.hosts import HOST_PACKAGES, SystemdHost, cgroups_as_before
 from tests.site.standins import IMAGE, OTHER_IMAGE, image_archive, standin_bundle
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.site
 
@@ -24,9 +25,7 @@ OLD, NEW = "v1.34.1+k3s1", "v1.35.0+k3s1"
 @pytest.fixture
 def boot(tmp_path: Path) -> Iterator[Boot]:
     """Boot systemd hosts; they end with the test."""
-    for tool in ("systemd-nspawn", "mmdebstrap", "gcc", "busybox"):
-        if os.geteuid() != 0 or not shutil.which(tool):
-            missing(f"needs root and {tool}")
+    require(*HOST_PACKAGES, root=True)
     hosts: list[SystemdHost] = []
 
     def start(**options: object) -> SystemdHost:
@@ -189,7 +188,9 @@ def test_an_install_cut_off_by_a_crash_is_finished_by_the_next_run(boot: Boot, o
 def test_of_two_installs_at_once_one_runs(boot: Boot, old: Path) -> None:
     host = boot()
     installer = host.put(old)
-    with subprocess.Popen([*host.enter_command(), "sh", installer, "server", *QUICK], stdout=subprocess.DEVNULL) as first:
+    with subprocess.Popen(
+        [*host.enter_command(), "sh", installer, "server", *QUICK], stdout=subprocess.DEVNULL
+    ) as first:
         host.wait(lambda: host.run("test", "-L", "/var/lib/k3s-bundler/lock").status == 0, 20)
         second = host.run("sh", installer, "server", *QUICK)
         assert first.wait(60) == 0
@@ -197,8 +198,7 @@ def test_of_two_installs_at_once_one_runs(boot: Boot, old: Path) -> None:
 
 
 def test_nothing_of_an_install_connects_anywhere(boot: Boot, old: Path, tmp_path: Path) -> None:
-    if not shutil.which("strace"):
-        missing("needs strace")
+    require("strace")
     host = boot()
     installer = host.put(old)
     trap = host.root / "trap"
@@ -209,7 +209,8 @@ def test_nothing_of_an_install_connects_anywhere(boot: Boot, old: Path, tmp_path
     trace = tmp_path / "trace"
     path = "PATH=/trap:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     done = subprocess.run(
-        ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", trace, *host.enter_command(), "env", path, "sh", installer, *QUICK],
+        ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", trace,
+         *host.enter_command(), "env", path, "sh", installer, *QUICK],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done
@@ -220,9 +221,16 @@ def test_nothing_of_an_install_connects_anywhere(boot: Boot, old: Path, tmp_path
 def test_it_installs_from_read_only_noexec_media_without_usr_local_on_path(boot: Boot, old: Path) -> None:
     host = boot()
     host.put(old)
-    host.check("sh", "-c", "mkdir /media/s && mount -t tmpfs -o noexec tmpfs /media/s && cp -r /stick/. /media/s && mount -o remount,ro /media/s")
+    host.check(
+        "sh",
+        "-c",
+        "mkdir /media/s && mount -t tmpfs -o noexec tmpfs /media/s && cp -r /stick/. /media/s && "
+        "mount -o remount,ro /media/s",
+    )
     host.check("sh", "-c", "mount -o remount,noexec /tmp")
-    done = host.run("sh", "/media/s/install.sh", "server", *QUICK, environment={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"})
+    done = host.run(
+        "sh", "/media/s/install.sh", "server", *QUICK, environment={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}
+    )
     assert done.status == 0, done
     assert "warning[path]" in done.err
 
@@ -269,8 +277,8 @@ def test_every_problem_of_a_host_is_said_at_once(boot: Boot, old: Path) -> None:
 def test_killall_ends_k3s_and_leaves_a_foreign_containerd_alone(boot: Boot, old: Path) -> None:
     host = boot()
     installer = host.put(old)
-    host.check("systemd-run", "--unit=foreign", "/opt/standin/bin/containerd", "--address", "/run/foreign.sock", "--root",
-               "/var/lib/foreign", "--state", "/run/foreign")  # fmt: skip
+    foreign = "/opt/standin/bin/containerd --address /run/foreign.sock --root /var/lib/foreign --state /run/foreign"
+    host.check("systemd-run", "--unit=foreign", *foreign.split())
     assert host.run("sh", installer, "server", *QUICK).status == 0
     for _ in range(2):
         assert host.run("k3s-killall.sh").status == 0
@@ -284,7 +292,12 @@ def test_killall_ends_k3s_and_leaves_a_foreign_containerd_alone(boot: Boot, old:
 def test_uninstall_spares_what_is_mounted_in_the_data_directory(boot: Boot, old: Path) -> None:
     host = boot()
     assert host.run("sh", host.put(old), "server", *QUICK).status == 0
-    host.check("sh", "-c", "cd /var/lib/rancher/k3s && mkdir -p 'storage/my disk' && mount -t tmpfs tmpfs 'storage/my disk' && echo kept >'storage/my disk/file' && echo gone >storage/other")
+    host.check(
+        "sh",
+        "-c",
+        "cd /var/lib/rancher/k3s && mkdir -p 'storage/my disk' && mount -t tmpfs tmpfs 'storage/my disk' && "
+        "echo kept >'storage/my disk/file' && echo gone >storage/other",
+    )
     assert host.run("k3s-uninstall.sh").status == 0
     assert host.check("find", "/var/lib/rancher/k3s", "-type", "f") == "/var/lib/rancher/k3s/storage/my disk/file"
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.site.bundles import Site, build_bundle, write_sums
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 
 def files_of(bundle: Path) -> list[str]:
     return sorted(path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file())
-
-
-NAMES = files_of
 
 
 def flip(path: Path, place: int) -> None:
@@ -87,6 +87,11 @@ def linked(bundle: Path) -> None:
     (bundle / "README.txt").symlink_to("../README.txt")
 
 
+def other_format(bundle: Path) -> None:
+    (bundle / "bundle.facts").write_text("format=2\n")
+    write_sums(bundle)
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "swapped files": swapped,
     "extra file": lambda bundle: (bundle / "images/extra.tar").write_text("x"),
@@ -97,7 +102,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing sums": lambda bundle: (bundle / "SHA256SUMS").unlink(),
     "empty sums": lambda bundle: (bundle / "SHA256SUMS").write_text(""),
     "missing facts": lambda bundle: (bundle / "bundle.facts").unlink(),
-    "CRLF": lambda bundle: (bundle / "SHA256SUMS").write_bytes((bundle / "SHA256SUMS").read_bytes().replace(b"\n", b"\r\n")),
+    "CRLF": lambda bundle: (bundle / "SHA256SUMS").write_bytes(
+        (bundle / "SHA256SUMS").read_bytes().replace(b"\n", b"\r\n")
+    ),
     "one blank": edited(lambda lines: [line.replace("  ", " ") for line in lines]),
     "binary mark": edited(lambda lines: [line.replace("  ", " *") for line in lines]),
     "upper case": edited(lambda lines: [line[:64].upper() + line[64:] for line in lines]),
@@ -112,7 +119,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty line": edited(lambda lines: [*lines[:2], "", *lines[2:]]),
     "comment": edited(lambda lines: ["# sums", *lines]),
     "sums of itself": edited(lambda lines: sorted([*lines, line_for("SHA256SUMS")], key=lambda line: line[66:])),
-    "other format": lambda bundle: ((bundle / "bundle.facts").write_text("format=2\n"), write_sums(bundle)),
+    "other format": other_format,
 }
 
 
