@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +57,8 @@ def arm_root(tmp_path: Path) -> Path:
         unavailable(str(error))
     root = make_root(tmp_path / "arm")
     (root / "bin").mkdir()
-    (root / "proc").mkdir()
+    (root / "dev").mkdir()
+    os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     (root / "bin/busybox").write_bytes(busybox.read_bytes())
     (root / "bin/busybox").chmod(0o755)
     return root
