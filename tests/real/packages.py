@@ -39,7 +39,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "qemu-user-static": ("qemu-aarch64-static",),
     "qemu-system-x86": ("qemu-system-x86_64",),
 }
-"""Package -> the programs the tests run from it. A program that is there, from wherever, needs no package."""
+"""Package -> the programs the tests run from it, or files they read. What is there, from wherever, needs no package."""
 
 ROOT_ONLY = frozenset({"docker.io", "containerd", "podman", "systemd-container"})
 """Packages whose programs do for the tests what only root may: they mount, and own files as anybody."""
@@ -70,11 +70,11 @@ def program(name: str) -> str:
 
 def missing(packages: Sequence[str]) -> tuple[str, ...]:
     """Packages of which a program is absent, in the order asked."""
-    return tuple(
-        package
-        for package in packages
-        if any(shutil.which(name, path=SEARCH_PATH) is None for name in PROGRAMS[package])
-    )
+    return tuple(package for package in packages if not all(_is_there(name) for name in PROGRAMS[package]))
+
+
+def _is_there(name: str) -> bool:
+    return Path(name).exists() if name.startswith("/") else shutil.which(name, path=SEARCH_PATH) is not None
 
 
 def install(packages: Sequence[str], say: Callable[[str], None]) -> None:
