@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     BootHost = Callable[..., Host]
 
-PACKAGES = ("busybox-static", "gcc", "mmdebstrap", "systemd-container")
+PACKAGES = ("busybox-static", "gcc", "libc6-dev", "mmdebstrap", "systemd-container")
 OLD, NEW = "v1.34.1+k3s1", "v1.35.0+k3s1"
 OLD_IMAGES = ("docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.12.3")
 NEW_IMAGES = ("docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.13.1")

@@ -172,7 +172,7 @@ class Host:
             found = subprocess.run(["pgrep", "-P", str(self.pids[0])], capture_output=True, text=True, check=False)
             first = found.stdout.split()[:1]
             wanted = "systemd" if self.init == "systemd" else "openrc-init"
-            if not first or Path(f"/proc/{first[0]}/comm").read_text().strip() != wanted:
+            if not first or _name_of(first[0]) != wanted:
                 return False
             self.pids.append(int(first[0]))
         if self.init == "systemd":
@@ -224,6 +224,13 @@ def boot(init: Init, base: Path, directory: Path, stick: Path, *arguments: str) 
         host.down()
         raise
     return host
+
+
+def _name_of(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _kill(pid: int, number: signal.Signals) -> None:

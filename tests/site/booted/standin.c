@@ -293,6 +293,7 @@ static int serve(int is_server, int count, char **words) {
         if (!fault("noimport")) import_images();
     }
     sleep(fault("slow"));
+    while (fault("hang") && !stopping) sleep(1);
     make_path(STATE);
     if (is_server) {
         make_path("/etc/rancher/k3s");
@@ -301,7 +302,6 @@ static int serve(int is_server, int count, char **words) {
         write_file(text("%s/server/token", data_dir), 0600, "K10standin::server:standin\n");
         write_file(STATE "/node", 0600, node_name);
     }
-    while (fault("hang") && !stopping) sleep(1);
     say("ready");
     notify("READY=1\nSTATUS=STANDIN up");
     int crash = fault("crash");
