@@ -60,6 +60,7 @@ def stick(host_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Hold `old` and `new`, two releases one minor apart, and `lacking`, which promises an image it does not carry."""
     work = tmp_path_factory.mktemp("standin")
     media = tmp_path_factory.mktemp("stick")
+    media.chmod(0o755)  # anybody may read a stick
     old = BundleSpec(
         release=OLD,
         images=OLD_IMAGES,

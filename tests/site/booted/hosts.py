@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,14 @@ _NETWORK = (  # k3s needs a default route; this one leads nowhere
     "ip link add site0 type veth peer name site1; ip link set site0 up; ip link set site1 up;"
     "ip address add 203.0.113.10/24 dev site0; ip route add default via 203.0.113.1"
 )
+
+
+_OWN_AFFAIRS = (
+    "/dev", "/media", "/opt/standin/faults", "/proc", "/run", "/sys", "/tmp", "/lib/rc", "/usr/lib/rc", "/root/.",
+    "/etc/.updated", "/etc/hostname", "/etc/localtime", "/etc/machine-id", "/etc/mtab", "/etc/resolv.conf",
+    "/var/.updated", "/var/lib/dbus", "/var/lib/systemd", "/var/log/btmp", "/var/log/dmesg", "/var/log/journal",
+    "/var/log/k3s-bundler.log", "/var/log/k3s.log", "/var/log/lastlog", "/var/log/wtmp", "/var/tmp",
+)  # fmt: skip
 
 
 class BootError(Exception):
@@ -54,6 +63,7 @@ class Host:
     directory: Path
     arguments: tuple[str, ...]
     stick: Path
+    base: Path
     pids: list[int] = field(default_factory=list)
     """The process that holds the host, then the host's PID 1."""
 
@@ -125,11 +135,28 @@ class Host:
 
     def files(self, *places: str) -> dict[str, str]:
         """Return every file and link below `places`: path to mode and content, to compare two states."""
-        listing = self.shell(
-            f"find {' '.join(places)} -xdev \\( -type f -printf '%p\\t%m\\t' -exec sha256sum {{}} \\; \\)"
-            " -o \\( -type l -printf '%p\\tlink\\t%l\\n' \\)"
-        )
-        return {line.split("\t", 1)[0]: line.split("\t", 1)[1].split("  ")[0] for line in listing.splitlines()}
+        where = " ".join(places)
+        modes = self.shell(f"find {where} -xdev \\( -type f -o -type l \\) -printf '%p\\t%m %l\\n'")
+        sums = self.shell(f"find {where} -xdev -type f -exec sha256sum {{}} +")
+        found = dict(line.split("\t") for line in modes.splitlines())
+        for line in sums.splitlines():
+            digest, _, path = line.partition("  ")
+            found[path] += digest
+        return found
+
+    def changes(self) -> dict[str, str]:
+        """Return what differs from the base on the whole disk: path to kind, mode and content.
+
+        An empty directory counts; the directory of a file does not, nor the log and what the host writes when it boots.
+        """
+        upper, found = self.directory / "rw/upper", {}
+        for folder, folders, names in os.walk(upper):
+            for name in [*names, *folders]:
+                path = Path(folder, name)
+                place = "/" + path.relative_to(upper).as_posix()
+                if not place.startswith(_OWN_AFFAIRS) and (name in names or not any(path.iterdir())):
+                    found[place] = _describe(path)
+        return {place: what for place, what in found.items() if what != _describe(self.base / place[1:])}
 
     def cycle(self, *, crash: bool = False) -> None:
         """Halt and boot again from the same disk; `crash` kills every process instead of halting."""
@@ -217,13 +244,25 @@ def boot(init: Init, base: Path, directory: Path, stick: Path, *arguments: str) 
     (directory / "rw/upper/etc/hostname").write_text(f"{name}\n")
     layers = f"lowerdir={base},upperdir={directory}/rw/upper,workdir={directory}/rw/work"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(directory / "root")], check=True)
-    host = Host(init, name, directory, arguments, stick)
+    host = Host(init, name, directory, arguments, stick, base)
     try:
         host._start()
     except BaseException:
         host.down()
         raise
     return host
+
+
+def _describe(path: Path) -> str:
+    """Say what lies at a path of an overlay's layer; a device there marks a removed file."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return "absent"
+    kind = f"{status.st_mode:o} {status.st_uid}:{status.st_gid}"
+    if stat.S_ISLNK(status.st_mode):
+        return f"{kind} {path.readlink()}"
+    return f"{kind} {hashlib.sha256(path.read_bytes()).hexdigest()}" if stat.S_ISREG(status.st_mode) else kind
 
 
 def _name_of(pid: str) -> str:

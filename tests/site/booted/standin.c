@@ -225,7 +225,8 @@ static void start_containerd(const char *bin) {
     make_path("/run/k3s/containerd");
     write_file(config, 0600, text(
         "version = 2\nroot = \"%s/agent/containerd\"\nstate = \"/run/k3s/containerd\"\n"
-        "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"" SOCKET "\"\n", data_dir));
+        "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"" SOCKET "\"\n"
+        "[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"%s/agent/containerd\"\n", data_dir, data_dir));
     if (!fork()) {
         int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
         prctl(PR_SET_PDEATHSIG, SIGTERM);

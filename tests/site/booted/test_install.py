@@ -115,6 +115,29 @@ def test_another_server_joins_with_server_and_token(systemd_host: Host) -> None:
     assert line == f"/usr/local/bin/k3s server --server {AGENT['K3S_URL']}"
 
 
+def test_no_argument_and_no_variable_is_changed_by_the_init_system(host: Host) -> None:
+    token, label = "a 'b' \"c\" $HOME `id` \\n % #x", "a=b c'd\"e\\f %h $HOME ${HOME} `x`"
+    done = host.install("old", "server", "--node-label", label, K3S_TOKEN=token)
+    assert done.status == 0, str(done)
+    process = host.shell("pgrep -f '^/usr/local/bin/k3s server'")
+    assert host.shell(f"tr '\\0' '\\n' </proc/{process}/cmdline").splitlines()[1:] == ["server", "--node-label", label]
+    assert f"K3S_TOKEN={token}" in host.shell(f"tr '\\0' '\\n' </proc/{process}/environ").splitlines()
+
+
+def test_busybox_alone_installs_and_removes_on_openrc(boot_host: BootHost) -> None:
+    host = boot_host("openrc")
+    host.shell("mkdir /opt/busybox; busybox --install -s /opt/busybox; ln -sf /bin/busybox /bin/sh")
+    path = "/opt/busybox:/usr/sbin:/sbin:/usr/bin:/bin"
+    before = host.changes()
+    done = host.install("old", PATH=path)
+    assert done.status == 0, str(done)
+    assert host.is_active()
+    assert host.images() == sorted(OLD_IMAGES)
+    done = host.run("/usr/local/bin/k3s-uninstall.sh", environment={"PATH": path})
+    assert done.status == 0, str(done)
+    assert host.changes() == before
+
+
 def test_a_second_run_changes_and_restarts_nothing(host: Host) -> None:
     assert host.install("old").status == 0
     process = host.shell("pgrep -x k3s | sort")
@@ -191,13 +214,12 @@ def test_two_installs_at_once_leave_one_whole_install(systemd_host: Host) -> Non
 def test_an_image_that_containerd_lacks_after_the_start_undoes_the_install(systemd_host: Host) -> None:
     systemd_host.faults(f"noimport {OLD}")
     systemd_host.write("/etc/rancher/k3s/k3s.yaml", "k3s itself writes this\n")
-    places = ("/etc", "/usr", "/opt", "/var/lib/systemd")
-    before = systemd_host.files(*places)
+    before = systemd_host.changes()
     done = systemd_host.install("old", "--timeout", "5")
     assert (done.status, "error[images-absent]" in done.err) == (7, True), str(done)
     assert OLD_IMAGES[0] in done.err
     assert not systemd_host.is_active()
-    after = systemd_host.files(*places)
+    after = systemd_host.changes()
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} <= {
         "/etc/rancher/k3s/k3s.yaml"
     }

@@ -1,4 +1,4 @@
-"""After a power cut at any moment the old install works or the new one is complete, and the next run finishes the job."""
+"""After a power cut the old install works or the new one is complete, and the next run finishes the job."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -17,16 +18,14 @@ if TYPE_CHECKING:
     from tests.site.booted.conftest import BootHost
     from tests.site.booted.hosts import Host, Outcome
 
-WATCHED = ("/etc", "/usr", "/opt", "/var/lib/dpkg", "/root", "/var/log")
-
 
 def refused(host: Host, name: str, *arguments: str, **environment: str) -> Outcome:
     """Install, and require that it is refused by `name` and leaves everything as it was."""
-    before = host.files(*WATCHED)
+    before = host.changes()
     done = host.install("old", *arguments, **environment)
     assert done.status == 5, str(done)
     assert f"error[{name}]" in done.err, str(done)
-    assert host.files(*WATCHED) == before
+    assert host.changes() == before
     assert host.shell("ls -A /var/lib/rancher") == ""
     return done
 
@@ -50,12 +49,22 @@ def test_a_taken_port_is_refused_and_its_holder_named(systemd_host: Host) -> Non
     assert "perl" in done.err
 
 
+def test_every_problem_is_said_at_once_and_passes_by_name(systemd_host: Host) -> None:
+    systemd_host.shell("ip route del default; hostname localhost")
+    done = systemd_host.run("sh", f"{STICK}/old/install.sh", "--check", "--json")
+    assert done.status == 5, str(done)
+    named = [event["name"] for event in map(json.loads, done.out.splitlines()) if event["event"] == "error"]
+    assert {"no-default-route", "node-name"} <= set(named), str(done)
+    forced = [f"--force={name}" for name in named if name != "preflight"]
+    assert systemd_host.run("sh", f"{STICK}/old/install.sh", "--check", *forced).status == 0
+
+
 def test_a_missing_memory_controller_is_refused(boot_host: BootHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
     host = boot_host("systemd")
     if "memory" in host.shell("cat /sys/fs/cgroup/cgroup.controllers"):
         pytest.skip("this machine gives its hosts the memory controller")
-    done = refused(host, "cgroup-controller")
+    done = refused(host, "cgroups")
     assert "memory" in done.err
 
 
@@ -86,14 +95,14 @@ def test_the_other_role_on_the_same_host_is_refused(systemd_host: Host) -> None:
 @pytest.mark.parametrize("uid", ["65534", "root without capabilities"])
 def test_who_may_not_write_is_refused(systemd_host: Host, uid: str) -> None:
     who = ["--reuid", uid] if uid.isdigit() else ["--bounding-set=-all", "--inh-caps=-all"]
-    before = systemd_host.files(*WATCHED)
+    before = systemd_host.changes()
     if uid.isdigit():
         done = systemd_host.run("setpriv", *who, "--clear-groups", "sh", f"{STICK}/old/install.sh")
     else:
         systemd_host.shell("mount --bind /etc /etc; mount -o remount,bind,ro /etc")
         done = systemd_host.run("setpriv", *who, "sh", f"{STICK}/old/install.sh")
     assert done.status == 5, str(done)
-    assert systemd_host.files(*WATCHED) == before
+    assert systemd_host.changes() == before
 
 
 @pytest.mark.parametrize("question", ["--check", "--dry-run", "--verify", "--status"])
