@@ -95,10 +95,9 @@ class Store:
         """Write a new blob; without `commit` nothing remains of it."""
         folder = self.root / "tmp"
         try:
-            descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+            descriptor, path = _new_file(folder)
         except OSError as error:
             raise host_error(error, folder) from error
-        path = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 yield BlobWriter(self, path, file)
@@ -214,8 +213,7 @@ def open_store(root: Path) -> Store:
         if not os.access(root / "tmp", os.W_OK):
             raise PermissionError(13, "Permission denied")
         for left in (root / "tmp").iterdir():
-            if not _alive(left.name.partition("-")[0]):
-                left.unlink(missing_ok=True)
+            _remove_if_left(left)
     except OSError as error:
         raise host_error(error, root) from error
     return Store(root)
@@ -270,5 +268,17 @@ def _mark_used(path: Path) -> None:
         os.utime(path)
 
 
-def _alive(process: str) -> bool:
-    return process.isdecimal() and Path("/proc", process).exists()
+def _new_file(folder: Path) -> tuple[int, Path]:
+    """Make a file that is locked as long as its process lives, in whatever container that runs."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)  # taken for a left one before it was locked
+
+
+def _remove_if_left(path: Path) -> None:
+    with suppress(OSError), path.open("rb") as file:  # in use, gone, or of another user
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()

@@ -194,6 +194,36 @@ def test_a_killed_writer_leaves_nothing_once_the_store_is_opened_again(store: St
     assert files_in(store.root / "tmp") == []
 
 
+def test_a_writer_in_another_container_is_not_taken_for_a_dead_one(store: Store) -> None:
+    script = """
+    os.getpid = lambda: 4194305  # as in a PID namespace of its own: nobody here has this number
+    store = open_store(root)
+    with store.writer() as writer:
+        writer.write(b"from a container")
+        print("written", flush=True)
+        sys.stdin.read()
+        print(writer.commit())
+    """
+    with start(script, store.root) as child:
+        assert child.stdout
+        assert child.stdout.readline() == "written\n"
+        open_store(store.root)
+        digest = finish(child)
+    assert digest == digest_of(b"from a container")
+    assert store.read(digest_of(b"from a container")) == b"from a container"
+
+
+def test_stores_opened_all_the_time_take_nothing_from_those_who_write(store: Store) -> None:
+    script = """
+    for number in range(200):
+        open_store(root).put(b"%d" % number)
+    """
+    for child in [start(script, store.root) for _ in range(3)]:
+        finish(child)
+    assert len(files_in(store.root / "blobs")) == 200
+    assert files_in(store.root / "tmp") == []
+
+
 def test_a_process_killed_at_any_moment_leaves_only_whole_blobs(store: Store) -> None:
     script = """
     store = open_store(root)
