@@ -226,7 +226,13 @@ class _Images:
         digest = found.manifest.config.digest
         if not self._store.verified(digest):
             self._store.put(self._distribution.config(reference, digest))
-        config = parse_config(self._store.read(digest), str(reference))
+        data = self._store.read(digest)
+        if len(data) != found.manifest.config.size:
+            raise MalformedAnswerError(
+                f"{reference}: its config has {len(data)} bytes, its manifest says {found.manifest.config.size}",
+                hint="the image was pushed wrongly; build and push it again",
+            )
+        config = parse_config(data, str(reference))
         if len(config.diff_ids) != len(found.manifest.layers):
             raise MalformedAnswerError(
                 f"{reference}: its manifest has {len(found.manifest.layers)} layers, its config {len(config.diff_ids)}",
