@@ -68,6 +68,7 @@ def put_together(members: Members) -> bytes:
 # The writer
 
 
+@settings(deadline=None)
 @given(st.permutations(range(4)), st.sampled_from(FORMS))
 def test_the_order_in_which_images_come_does_not_show(order: list[int], form: LayerForm) -> None:
     blobs, images = sample()
@@ -76,6 +77,7 @@ def test_the_order_in_which_images_come_does_not_show(order: list[int], form: La
     assert blobs.tar_zst(shuffled) == blobs.tar_zst(images)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=2000), max_size=4), st.lists(st.binary(max_size=2000), max_size=4))
 def test_the_compressed_plain_form_unpacks_to_the_bytes_of_the_plain_tar(one: list[bytes], two: list[bytes]) -> None:
     blobs = Blobs()
@@ -389,14 +391,14 @@ def damaged_documents(draw: st.DrawFn) -> bytes:
     return put_together(members)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=damaged_documents())
 def test_no_json_raises_anything_but_our_errors(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError):
         check(data, tmp_path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=3000))
 def test_no_bytes_raise_anything_but_our_errors(data: bytes, tmp_path: Path) -> None:
     for suffix in (".tar", ".tar.zst"):
@@ -404,6 +406,7 @@ def test_no_bytes_raise_anything_but_our_errors(data: bytes, tmp_path: Path) -> 
             check(data, tmp_path, suffix)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=6), st.integers(0, 6000))
 def test_a_foreign_tar_raises_nothing_but_our_errors_while_it_is_read(changes: list[tuple[int, int]], end: int) -> None:
     buffer = io.BytesIO()

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.archive import zstd
@@ -42,6 +42,7 @@ def gzipped(data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=4000), st.sampled_from([0, 1, 7, 1000]))
 def test_plain_gzip_and_zstd_streams_give_the_bytes_that_went_in(data: bytes, trickle: int) -> None:
     assert unpack(gzipped(data), trickle) == data
@@ -50,6 +51,7 @@ def test_plain_gzip_and_zstd_streams_give_the_bytes_that_went_in(data: bytes, tr
         assert unpack(data, trickle) == data
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=600), min_size=1, max_size=5), st.sampled_from([0, 1, 13]))
 def test_several_gzip_members_and_several_zstd_frames_are_one_stream(parts: list[bytes], trickle: int) -> None:
     whole = b"".join(parts)
@@ -95,6 +97,7 @@ def test_rubbish_after_the_stream_is_refused(packed: bytes) -> None:
         unpack(packed + b"rubbish")
 
 
+@settings(deadline=None)
 @given(st.sampled_from([zstd.GZIP_MAGIC, zstd.ZSTD_MAGIC, b""]), st.binary(max_size=300))
 def test_no_bytes_raise_anything_but_value_error(magic: bytes, rest: bytes) -> None:
     try:

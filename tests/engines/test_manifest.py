@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.engines.manifest import (
@@ -266,6 +266,7 @@ JSON = st.recursive(
 TYPES = st.sampled_from(["", "text/html", *INDEX_TYPES, *MANIFEST_TYPES])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()), TYPES)
 def test_no_bytes_give_anything_but_a_value_or_our_errors(body: bytes, served: str) -> None:
     try:
@@ -280,6 +281,7 @@ def test_no_bytes_give_anything_but_a_value_or_our_errors(body: bytes, served: s
         assert error.exit_code in {3, 4}  # noqa: PT017
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["config", "layers", "manifests", "mediaType"]), JSON, TYPES)
 def test_one_odd_value_gives_nothing_but_a_value_or_our_errors(key: str, value: Any, served: str) -> None:
     for body in (manifest(**{key: value}), index("linux/arm", **{key: value})):

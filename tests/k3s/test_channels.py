@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import BundlerError, MalformedAnswerError, UnknownReleaseError
@@ -88,6 +88,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_answer_gives_anything_but_a_release_or_our_errors(body: bytes) -> None:
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import ChecksumFileError, ChecksumMissingError
@@ -70,6 +70,7 @@ def test_a_name_with_two_checksums_is_refused_and_the_same_twice_is_not() -> Non
     assert len(parse_checksums(f"{HEX}  k3s\n{HEX}  k3s\n".encode(), "sums")) == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_raise_anything_but_our_error(text: bytes) -> None:
     try:

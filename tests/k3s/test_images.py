@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import ImageListError
@@ -83,6 +83,7 @@ def test_disabling_a_component_leaves_out_exactly_its_own_images(release: str) -
     assert left(release, [name for name in COMPONENTS if name != "coredns"]) == {"pause", "coredns-coredns"}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(TAGS)), st.sets(st.sampled_from(COMPONENTS)))
 def test_components_leave_out_the_same_together_as_one_by_one(release: str, disabled: set[str]) -> None:
     one_by_one = left(release, ())
@@ -134,6 +135,7 @@ def test_a_list_that_is_not_one_is_refused_with_its_line(text: bytes, place: str
         parse_image_list(text, "list")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_our_error(text: bytes) -> None:
     try:

@@ -348,7 +348,7 @@ def test_a_record_of_a_blob_of_another_size_is_none(store: Store) -> None:
     assert store.packed_layer(KEY) is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=300) | st.integers(0, 250).map(lambda end: b'{"diffId": "sha256:%s"' % (b"0" * end)))
 def test_a_malformed_record_is_no_record_and_is_written_anew(data: bytes, store: Store) -> None:
     layer = packed(store)
