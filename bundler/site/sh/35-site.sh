@@ -29,7 +29,7 @@ recall_install() {
 }
 
 receipts() {
-  [ ! -d "$root$state_base" ] || find "$root$state_base" -name receipt -type f | sort
+  [ ! -d "$root$state_base" ] || find "$root$state_base" -name receipt -type f | grep -v '/removed/receipt$' | sort
 }
 
 # INSTALL_K3S_EXEC first, then the arguments, as upstream joins them. The first word is the command unless it is a flag.

@@ -82,14 +82,23 @@ undo_transaction() {
   rm -rf -- "$root$state/undone"
   mv "$record" "$root$state/undone" || return 1
   transaction_open=
-  directories=$(values_of directory "$root$state/undone/journal" | sort -r)
+  finish_undo
+}
+
+finish_undo() {
+  directories=$(values_of directory "$root$state/undone/journal" 2>/dev/null | sort -r)
   rm -rf -- "$root$state/undone"
   for directory in $directories; do rmdir -- "$root$directory" 2>/dev/null || :; done
 }
 
+is_same() { # COPY FILE
+  [ -f "$2" ] && [ ! -L "$1" ] && [ ! -L "$2" ] && [ "$(stat -c %a:%u:%g:%s "$1")" = "$(stat -c %a:%u:%g:%s "$2")" ] || return 1
+  [ "$(stat -c %d:%i "$1")" = "$(stat -c %d:%i "$2")" ] || [ "$(hash_of "$1")" = "$(hash_of "$2")" ]
+}
+
 # By a link where it can be: going back must not need room on a full disk.
 put_back() { # COPY FILE
-  if [ -e "$2" ] && [ ! -L "$2" ] && [ "$(stat -c %d:%i "$1")" = "$(stat -c %d:%i "$2")" ]; then return 0; fi
+  if is_same "$1" "$2"; then return 0; fi
   rm -f -- "$2$staged_suffix"
   if [ -L "$1" ] || ! ln "$1" "$2$staged_suffix" 2>/dev/null; then
     cp -pP -- "$1" "$2$staged_suffix" || return 1
@@ -100,22 +109,28 @@ put_back() { # COPY FILE
 
 # What an install that was cut off left: half done is undone first, then the new one begins.
 recover_all() {
-  cut_off=$([ ! -d "$root$state_base" ] || find "$root$state_base" -name transaction -type d | sort)
-  [ -n "$cut_off" ] || return 0
+  left=$([ ! -d "$root$state_base" ] || find "$root$state_base" -type d \( -name transaction -o -name transaction.new \
+    -o -name undone -o -name discard -o -name removed \) | sort)
+  [ -n "$left" ] || return 0
   begin_work
-  for record in $cut_off; do
-    step 'An earlier install was cut off: going back to what was there before it'
-    read_names "$record/journal"
+  for record in $left; do
     state=${record#"$root"}
-    state=${state%/transaction}
-    undo_transaction || fail $exit_stuck undo-failed "cannot put back what $record holds" \
-      'free some disk space, then run this again'
+    state=${state%/*}
+    if [ "${record##*/}" = transaction ]; then
+      step 'An earlier install was cut off: going back to what was there before it'
+      read_names "$record/journal"
+      undo_transaction || fail $exit_stuck undo-failed "cannot put back what $record holds" \
+        'free some disk space, then run this again'
+    fi
+    clear_leftovers
   done
   arguments=$given_arguments
+  init=
 }
 
 clear_leftovers() {
-  rm -rf -- "$root$state/transaction.new" "$root$state/undone"
+  [ ! -d "$root$state/undone" ] || finish_undo
+  rm -rf -- "$root$state/transaction.new"
   if [ -d "$root$state/discard" ] && [ ! -d "$root$state/previous" ]; then mv "$root$state/discard" "$root$state/previous"; fi
   rm -rf -- "$root$state/discard"
 }
@@ -123,6 +138,11 @@ clear_leftovers() {
 run_rollback() {
   begin_work
   record=$root$state/previous
+  if [ -d "$root$state/undone" ]; then
+    finish_undo
+    result "$service is back at $(installed_release)"
+    return
+  fi
   [ -d "$root$state/transaction" ] || {
     [ -f "$record/journal" ] || fail $exit_usage nothing-to-roll-back "there is no earlier install of $service to go back to" ''
     [ -n "$(values_of release "$record/journal")" ] || fail $exit_usage nothing-to-roll-back \

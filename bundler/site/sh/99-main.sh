@@ -36,6 +36,15 @@ begin_work() {
   clear_removed
 }
 
+# An uninstall that was cut off at its very last step is finished; else there is nothing.
+finish_removal() {
+  [ "$action" = uninstall ] && [ -d "$root$state_base/removed" ] ||
+    fail $exit_absent not-installed "no k3s installed by this installer${root:+ in $root}" ''
+  begin_work
+  result 'The uninstall that was cut off is finished'
+  exit 0
+}
+
 main() {
   trap 'on_exit $?' EXIT
   trap 'on_signal SIGINT 130' INT
@@ -48,8 +57,8 @@ main() {
     help) printf '%s\n' "$help_text" && return ;;
     status) show_status && return ;;
     rollback | uninstall | killall)
-      read_receipt || fail $exit_absent not-installed "no k3s installed by this installer${root:+ in $root}" ''
       check_root
+      read_receipt || finish_removal
       run_"$action"
       return
       ;;
