@@ -340,3 +340,54 @@ def test_downgrade_and_a_skipped_minor_are_refused(site: Site, bundle: Path, tmp
     assert "error[minor-skipped]" in site.run(newer).err
     assert site.run(older, "--allow-downgrade").status == 0
     assert site.run(newer, "--force", "minor-skipped").status == 0
+
+
+def test_without_an_init_system_the_files_are_placed_only_when_asked_for(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare/usr/bin").mkdir(parents=True)
+    (tmp_path / "bare/usr/bin/systemctl").write_text("installed, but nothing runs")
+    site = Site(tmp_path / "bare", command_directory(tmp_path / "bin"))
+    done = site.run(bundle)
+    assert (done.status, "error[no-init-system]" in done.err, "--init" in done.err) == (5, True, True)
+    assert site.files().keys() == {"usr/bin/systemctl"}
+    assert site.run(bundle, "--init", "none").status == 0
+    assert (site.root / "usr/local/bin/k3s").is_file()
+    assert not list(site.root.rglob("*.service"))
+
+
+def test_a_damaged_backup_is_not_rolled_back_to(site: Site, bundle: Path, tmp_path: Path) -> None:
+    newer = build_bundle(tmp_path / "newer", BundleSpec(release="v1.35.0+k3s1"))
+    site.run(bundle)
+    site.run(newer)
+    before = site.files()
+    copies = [path for path in (site.root / "var/lib/k3s-bundler/k3s/previous").iterdir() if path.name != "journal"]
+    copies[0].write_bytes(b"damaged")
+    done = site.run(newer, "--rollback")
+    assert (done.status, "error[backup-damaged]" in done.err) == (4, True)
+    after = site.files()
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert changed == {copies[0].relative_to(site.root).as_posix()}
+
+
+def test_status_tells_what_was_changed_since(site: Site, bundle: Path) -> None:
+    assert site.run(bundle, "--status").status == 9
+    site.run(bundle)
+    assert site.run(bundle, "--status").status == 0
+    with (site.root / UNIT[1:]).open("a") as unit:
+        unit.write("# edited")
+    done = site.run(bundle, "--status")
+    assert (done.status, f"{UNIT} is not as it was installed" in done.err) == (10, True)
+
+
+def test_role_files_of_the_bundle_go_before_the_common_one(site: Site, tmp_path: Path) -> None:
+    extra = {"etc/config-agent.yaml": b"debug: true\n", "manifests/a.yaml": b"kind: List\n"}
+    roles = build_bundle(tmp_path / "roles", BundleSpec(extra=extra))
+    assert site.run(roles, environment={"K3S_URL": "https://s", "K3S_TOKEN": "t"}).status == 0
+    assert site.read("/etc/rancher/k3s/config.yaml") == "debug: true\n"
+    assert not (site.root / "var/lib/rancher/k3s/server").exists()
+
+
+def test_manifests_and_charts_go_to_servers(site: Site, tmp_path: Path) -> None:
+    extra = {"manifests/a.yaml": b"kind: List\n", "charts/c-1.0.tgz": b"chart"}
+    assert site.run(build_bundle(tmp_path / "with", BundleSpec(extra=extra))).status == 0
+    assert site.read("/var/lib/rancher/k3s/server/manifests/a.yaml") == "kind: List\n"
+    assert site.read("/var/lib/rancher/k3s/server/static/charts/c-1.0.tgz") == "chart"
