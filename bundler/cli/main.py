@@ -10,7 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 from bundler import __version__
-from bundler.cli import build, cache, completion, inspect, lock, plan, recipes, schema, verify
+from bundler.cli import build, cache, completion, doctor, inspect, lock, plan, recipes, schema, verify
 from bundler.cli.progress import Reporter, reporter
 from bundler.errors import BundlerError, RecipeError, UsageError
 
@@ -26,6 +26,7 @@ VERBS = {
     "inspect": inspect,
     "recipes": recipes,
     "cache": cache,
+    "doctor": doctor,
     "schema": schema,
     "completion": completion,
 }

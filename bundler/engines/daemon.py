@@ -48,6 +48,18 @@ class PullEvent:
     current: int
 
 
+@dataclass(frozen=True)
+class DaemonFacts:
+    """What a daemon says of itself. `proxies` may hold passwords."""
+
+    address: str
+    version: str
+    api_version: str
+    storage: str
+    keeps_registry_bytes: bool
+    proxies: tuple[str, ...]
+
+
 class Daemon:
     """A Docker daemon that answers. Make it with `connect`."""
 
@@ -59,6 +71,31 @@ class Daemon:
     def address(self) -> str:
         """Where the daemon is reached."""
         return str(self._client.base_url)
+
+    def close(self) -> None:
+        """Let go of its connections."""
+        self._client.close()
+
+    def facts(self) -> DaemonFacts:
+        """Ask for version and image store; raises DaemonFailedError.
+
+        Only the containerd image store keeps manifests and layers as the registry has them; its storage driver is a
+        snapshotter (moby daemon/containerd, `DriverStatus`).
+        """
+        with self._call("GET", "/info", timeout=60) as response:
+            try:
+                info = response.json() if response.status_code == 200 else {}
+                status = dict(pair for pair in info.get("DriverStatus") or () if len(pair) == 2)
+                return DaemonFacts(
+                    address=self.address,
+                    version=str(info["ServerVersion"]),
+                    api_version=str(self._client.api_version),
+                    storage=str(info["Driver"]),
+                    keeps_registry_bytes="snapshotter" in str(status.get("driver-type", "")),
+                    proxies=tuple(str(info[key]) for key in ("HttpProxy", "HttpsProxy") if info.get(key)),
+                )
+            except (ValueError, KeyError, TypeError, AttributeError, requests.RequestException) as error:
+                raise _went_away("being asked what it is", error) from None
 
     def present(self, name: str) -> bool:
         """Say whether the daemon has an image of this name, digest or id."""

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/k3s-bundler
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_k3s_bundler_subparsers=(build plan lock verify inspect recipes cache schema completion)
+_shtab_k3s_bundler_subparsers=(build plan lock verify inspect recipes cache doctor schema completion)
 
 _shtab_k3s_bundler_build_option_strings=(-h --help --arch --release --level --layers --engine --output --cache-dir --jobs --locked --replace --archive --keep-images -n --dry-run --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_plan_option_strings=(-h --help --arch --release --level --layers --cache-dir --jobs --locked --json --progress -q --quiet -v --verbose)
@@ -14,6 +14,7 @@ _shtab_k3s_bundler_verify_option_strings=(-h --help --jobs --json --progress -q 
 _shtab_k3s_bundler_inspect_option_strings=(-h --help --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_recipes_option_strings=(-h --help --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_cache_option_strings=(-h --help --cache-dir --days -n --dry-run --json --progress -q --quiet -v --verbose)
+_shtab_k3s_bundler_doctor_option_strings=(-h --help --engine --output --cache-dir --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_schema_option_strings=(-h --help --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_completion_option_strings=(-h --help --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_option_strings=(-h --help --version)
@@ -29,10 +30,12 @@ _shtab_k3s_bundler_inspect___progress_choices=(auto bars lines json none)
 _shtab_k3s_bundler_recipes___progress_choices=(auto bars lines json none)
 _shtab_k3s_bundler_cache_pos_0_choices=(ls verify prune path)
 _shtab_k3s_bundler_cache___progress_choices=(auto bars lines json none)
+_shtab_k3s_bundler_doctor___engine_choices=(auto docker registry)
+_shtab_k3s_bundler_doctor___progress_choices=(auto bars lines json none)
 _shtab_k3s_bundler_schema___progress_choices=(auto bars lines json none)
 _shtab_k3s_bundler_completion_pos_0_choices=(bash fish zsh)
 _shtab_k3s_bundler_completion___progress_choices=(auto bars lines json none)
-_shtab_k3s_bundler_pos_0_choices=(build plan lock verify inspect recipes cache schema completion)
+_shtab_k3s_bundler_pos_0_choices=(build plan lock verify inspect recipes cache doctor schema completion)
 
 _shtab_k3s_bundler_build__h_nargs=0
 _shtab_k3s_bundler_build___help_nargs=0
@@ -94,6 +97,13 @@ _shtab_k3s_bundler_cache__q_nargs=0
 _shtab_k3s_bundler_cache___quiet_nargs=0
 _shtab_k3s_bundler_cache__v_nargs=0
 _shtab_k3s_bundler_cache___verbose_nargs=0
+_shtab_k3s_bundler_doctor__h_nargs=0
+_shtab_k3s_bundler_doctor___help_nargs=0
+_shtab_k3s_bundler_doctor___json_nargs=0
+_shtab_k3s_bundler_doctor__q_nargs=0
+_shtab_k3s_bundler_doctor___quiet_nargs=0
+_shtab_k3s_bundler_doctor__v_nargs=0
+_shtab_k3s_bundler_doctor___verbose_nargs=0
 _shtab_k3s_bundler_schema__h_nargs=0
 _shtab_k3s_bundler_schema___help_nargs=0
 _shtab_k3s_bundler_schema__q_nargs=0

@@ -50,7 +50,7 @@ function _shtab_k3s_bundler_using
   test "$_shtab_k3s_bundler_cmdpath" = "$argv"
 end
 
-set -g _shtab_k3s_bundler_commands build plan lock verify inspect recipes cache schema completion
+set -g _shtab_k3s_bundler_commands build plan lock verify inspect recipes cache doctor schema completion
 set -g _shtab_k3s_bundler_opts_with_value --arch --cache-dir --days --engine --jobs --layers --level --output --progress --release
 
 complete -c k3s-bundler -e
@@ -133,6 +133,15 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using cache' -l progress -xka "au
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using cache' -s q -l quiet -d 'say nothing but the result and errors'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using cache' -s v -l verbose -d 'show where an error came from'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using cache; and test $_shtab_k3s_bundler_npos -eq 0' -ka "ls verify prune path" -d 'ls: sizes by kind; verify: read everything, throw away what is damaged; prune: remove what was not used for --days; path: print the folder'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using; and test $_shtab_k3s_bundler_npos -eq 0' -a doctor -d 'doctor: say which engine a build would use and why, and what is wrong; exit code of the worst error.'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -s h -l help -d 'show this help message and exit'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l engine -xka "auto docker registry" -d 'look whether this one can be used'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l output -x -d 'folder for the bundle (default: dist)'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l cache-dir -x -d 'cache instead of $K3S_BUNDLER_CACHE_DIR or ~/.cache/k3s-bundler'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l json -d 'print one JSON document'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l progress -xka "auto bars lines json none" -d 'how long work is shown on stderr (default: bars on a terminal, lines elsewhere)'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -s q -l quiet -d 'say nothing but the result and errors'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -s v -l verbose -d 'show where an error came from'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using; and test $_shtab_k3s_bundler_npos -eq 0' -a schema -d 'schema: print the JSON Schema of recipes, for editors.'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using schema' -s h -l help -d 'show this help message and exit'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using schema' -l progress -xka "auto bars lines json none" -d 'how long work is shown on stderr (default: bars on a terminal, lines elsewhere)'

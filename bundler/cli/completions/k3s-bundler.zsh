@@ -13,6 +13,7 @@ _shtab_k3s_bundler_commands() {
     build:'build: make the bundle of a recipe. The last line on stdout is the bundle'"'"'s folder.'
     cache:'cache: look after the builder'"'"'s cache; everything in it can be made again.'
     completion:'completion: print the completion script of a shell. bash: `k3s-bundler completion bash > ~/.local/share/bash-completion/completions/k3s-bundler`.'
+    doctor:'doctor: say which engine a build would use and why, and what is wrong; exit code of the worst error.'
     inspect:'inspect: list what a bundle says it holds.'
     lock:'lock: write down everything a recipe means, by digest. The last line on stdout is the lock'"'"'s path.'
     plan:'plan: say what a build would fetch and how much room it needs; nothing is written but the cache of small things.'
@@ -81,6 +82,21 @@ _shtab_k3s_bundler_completion_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_k3s_bundler_completion_defaults_added=0
+
+_shtab_k3s_bundler_doctor_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--engine[look whether this one can be used]:engine:(auto docker registry)"
+  "--output[folder for the bundle (default\: dist)]:DIR:"
+  "--cache-dir[cache instead of \$K3S_BUNDLER_CACHE_DIR or \~\/.cache\/k3s-bundler]:DIR:"
+  "--json[print one JSON document]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
+  ":look at the servers of this recipe (default\: those of k3s):"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_k3s_bundler_doctor_defaults_added=0
 
 _shtab_k3s_bundler_inspect_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -189,6 +205,7 @@ _shtab_k3s_bundler() {
         build) _arguments -C -s $_shtab_k3s_bundler_build_options ;;
         cache) _arguments -C -s $_shtab_k3s_bundler_cache_options ;;
         completion) _arguments -C -s $_shtab_k3s_bundler_completion_options ;;
+        doctor) _arguments -C -s $_shtab_k3s_bundler_doctor_options ;;
         inspect) _arguments -C -s $_shtab_k3s_bundler_inspect_options ;;
         lock) _arguments -C -s $_shtab_k3s_bundler_lock_options ;;
         plan) _arguments -C -s $_shtab_k3s_bundler_plan_options ;;

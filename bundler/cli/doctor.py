@@ -1,0 +1,73 @@
+"""doctor: say which engine a build would use and why, and what is wrong; exit code of the worst error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler.cli.order import cache_folder, configure_cache
+
+if TYPE_CHECKING:
+    import argparse
+
+    from bundler.cli.progress import Reporter
+    from bundler.model.recipe import Recipe
+    from bundler.stages.doctor import Finding
+
+HELP = "say which engine would be used, and what is wrong"
+
+_PATIENCE = 10
+"""Seconds for a server to answer: a look must not take minutes."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="look at the servers of this recipe (default: those of k3s)"
+    )
+    parser.add_argument("--engine", choices=("auto", "docker", "registry"), help="look whether this one can be used")
+    parser.add_argument(
+        "--output", type=Path, default=Path("dist"), metavar="DIR", help="folder for the bundle (default: %(default)s)"
+    )
+    configure_cache(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace, progress: Reporter) -> int:
+    """Look at everything and print one line each."""
+    import time
+
+    from bundler.net.session import NetworkSettings, open_session
+    from bundler.stages.doctor import Surroundings, examine
+
+    recipe, lock = _recipe(args.recipe)
+    around = Surroundings(cache_folder(args), args.output, lock, os.environ, time.time)
+    settings = NetworkSettings(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries=0)
+    with open_session(settings) as session:
+        examination = examine(recipe, args.engine or recipe.engine, around, session)
+    progress.close()
+    if args.json:
+        print(examination.to_json().decode(), end="")
+    else:
+        print("\n".join(_text(finding) for finding in examination.findings))
+    return examination.exit_code
+
+
+def _recipe(name: str | None) -> tuple[Recipe, Path | None]:
+    """Give the recipe with its lock, or the sources that hold when a recipe names none."""
+    from bundler.cli.recipes import find_recipe
+    from bundler.model.recipe import Recipe
+    from bundler.stages.lockfile import lock_beside
+    from bundler.stages.read import read_recipe
+
+    if name is None:
+        return Recipe(version=1, name="doctor", release="stable", arch=("amd64",)), None
+    path, shipped = find_recipe(name)
+    return read_recipe(path), None if shipped else lock_beside(path)
+
+
+def _text(finding: Finding) -> str:
+    label = finding.state if finding.error is None else f"error[{finding.error}]"
+    lines = [f"{label:<8} {finding.subject}: {finding.what}"]
+    return "\n".join(lines + ([f"         hint: {finding.hint}"] if finding.hint else []))
