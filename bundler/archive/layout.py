@@ -179,8 +179,19 @@ def _manifest(content: ImageContent, form: LayerForm) -> bytes:
         }
         for layer in content.layers
     ]
-    config = {"mediaType": CONFIG_TYPE, "digest": content.image.config, "size": content.image.config_size}
-    return _compact({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": layers})
+    return manifest_json(content.image.config, content.image.config_size, layers)
+
+
+def plain_manifest(config: Digest, config_size: int, layers: Iterable[tuple[Digest, int]]) -> bytes:
+    """Write the manifest over plain layers (diff_id and bytes), as Docker from 25 on does for an overlay2 store."""
+    descriptors = [{"mediaType": PLAIN_LAYER_TYPE, "digest": digest, "size": size} for digest, size in layers]
+    return manifest_json(config, config_size, descriptors)
+
+
+def manifest_json(config: Digest, config_size: int, layers: list[dict[str, Any]]) -> bytes:
+    """Write an OCI manifest over descriptors of layers."""
+    descriptor = {"mediaType": CONFIG_TYPE, "digest": config, "size": config_size}
+    return _compact({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": descriptor, "layers": layers})
 
 
 def _compact(value: Any) -> bytes:

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Lock if need be, bring what is missing, and assemble."""
     from bundler.build import assemble, bring, lock_kept, locked
     from bundler.cli import plan as plan_verb
+    from bundler.engines.archive import WithArchives, require_unchanged
     from bundler.engines.choice import choose_engine
     from bundler.engines.distribution import Distribution
     from bundler.model.bundle import bundle_name
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         whole = locked(recipe, ordered.lock_path)
     else:
         whole = lock_kept(recipe, ordered.lock_path, partial(resolved, ordered, store, args.jobs, progress), progress)
+    require_unchanged(whole, ordered.folder, progress)
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)
     require_free(target, replace=args.replace)
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     engine = choose_engine(
         args.engine or recipe.engine, Distribution(session, mirrors), mirrors, progress, keep_images=args.keep_images
     )
-    bring(lock, engine, session, store, args.jobs, progress)
+    bring(lock, WithArchives(engine, ordered.folder), session, store, args.jobs, progress)
     bundle = assemble(recipe, lock, store, target, args.jobs, progress, replace=args.replace)
     archive = write_archive(target, progress) if args.archive else None
     progress.close()

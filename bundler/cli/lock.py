@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Keep a lock that fits, make one that does not."""
     from bundler.build import lock_kept, locked
+    from bundler.engines.archive import require_unchanged
     from bundler.stages.lockfile import read_lock, what_moved, write_lock
     from bundler.store.store import open_store
 
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     relock = partial(resolved, ordered, store, args.jobs, progress)
     if args.check:
         lock = locked(ordered.recipe, ordered.lock_path)
+        require_unchanged(lock, ordered.folder, progress)
     elif args.update:
         known, lock = read_lock(ordered.lock_path), relock()
         write_lock(lock, ordered.lock_path)

@@ -22,9 +22,10 @@ DEFAULT_JOBS = 4
 
 @dataclass(frozen=True)
 class Order:
-    """A recipe with the command line's overrides, where its lock lies, and the architectures wanted of it."""
+    """A recipe with the command line's overrides, its folder, its lock, and the architectures wanted of it."""
 
     recipe: Recipe
+    folder: Path
     lock_path: Path
     architectures: tuple[Architecture, ...]
 
@@ -84,19 +85,21 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     if set(wanted) <= set(recipe.arch):
         changed = changed.with_overrides(arch=recipe.arch)
     apart = shipped or changed != recipe
-    return Order(changed, lock_apart(changed, store) if apart else lock_beside(path), wanted)
+    return Order(changed, path.parent, lock_apart(changed, store) if apart else lock_beside(path), wanted)
 
 
 def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
     """Lock the recipe anew, asking the release server and the registries."""
     from bundler.engines.distribution import Distribution
     from bundler.net.session import open_session
+    from bundler.stages.archived import lock_archives, with_archived
     from bundler.stages.resolve import resolve
 
     progress.stage("lock")
+    archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
     session = open_session()
     distribution = Distribution(session, ordered.recipe.sources.registries)
-    return resolve(ordered.recipe, session, distribution, store, jobs, progress)
+    return with_archived(resolve(ordered.recipe, session, distribution, store, jobs, progress), archived)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive import tar
 from bundler.errors import IncompleteImageError
-from bundler.model.digest import Digest, digest_from_hex
+from bundler.model.digest import Digest, digest_from_hex, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from bundler.engines.intake import Intake
     from bundler.model.lock import LockedImage
     from bundler.progress import Task
 
 _NAMED_BY_DIGEST = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json|\.tar)?")
+
+
+_LAYER_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+_LARGEST_CONFIG = 16 << 20  # bytes
 
 
 def take_save_stream(stream: BinaryIO, images: Sequence[LockedImage], intake: Intake, source: str, task: Task) -> None:
@@ -43,12 +47,30 @@ def take_save_stream(stream: BinaryIO, images: Sequence[LockedImage], intake: In
         elif digest in diff_ids:
             if intake.packed(diff_ids[digest]) is None:
                 intake.take_layer(member.content, diff_ids[digest], source, task)
-        elif member.name.endswith("layer.tar"):
-            missing = {diff_id for diff_id in diff_ids.values() if intake.packed(diff_id) is None}
-            if missing:
-                intake.pack(member.content, source, missing, task)
+        else:
+            _take_by_content(member.name, member.content, configs.keys(), diff_ids.values(), intake, source, task)
     for image in images:
         _require_whole(image, intake, source)
+
+
+def _take_by_content(
+    name: str,
+    content: BinaryIO,
+    configs: Collection[Digest],
+    diff_ids: Collection[Digest],
+    intake: Intake,
+    source: str,
+    task: Task,
+) -> None:
+    """Take what has a name of any kind, when its bytes turn out to be wanted."""
+    if name.endswith(".json"):
+        data = content.read(_LARGEST_CONFIG)
+        if digest_of(data) in configs:
+            intake.take_config(data, digest_of(data), source)
+    elif name.endswith(_LAYER_SUFFIXES):
+        missing = {diff_id for diff_id in diff_ids if intake.packed(diff_id) is None}
+        if missing:
+            intake.pack(content, source, missing, task)
 
 
 def _digest_in(name: str) -> Digest | None:

@@ -41,8 +41,19 @@ class LockedLayer(Frozen):
     diff_id: DigestField
 
 
+class LockedArchive(Frozen):
+    """An archive of images on the builder's disk; `path` is as the recipe writes it, from the recipe's folder."""
+
+    path: str
+    size: Size
+    digest: DigestField
+
+
 class LockedImage(Frozen):
-    """An image for one platform. `index` is what the tag pointed to; it is the manifest itself for a single image."""
+    """An image for one platform. `index` is what the tag pointed to; it is the manifest itself for a single image.
+
+    `archive` is where it comes from when no registry is asked.
+    """
 
     reference: str
     index: DigestField
@@ -52,6 +63,7 @@ class LockedImage(Frozen):
     config: DigestField
     config_size: Size
     layers: tuple[LockedLayer, ...]
+    archive: LockedArchive | None = None
 
 
 class LockedArchitecture(Frozen):
@@ -98,6 +110,12 @@ class Lock(Frozen):
     def images(self) -> tuple[LockedImage, ...]:
         """Every image of every architecture."""
         return tuple(image for each in self.architectures for image in each.images)
+
+    @property
+    def archives(self) -> tuple[LockedArchive, ...]:
+        """The archives that images come from, sorted by path."""
+        found = {image.archive.path: image.archive for image in self.images if image.archive}
+        return tuple(found[path] for path in sorted(found))
 
 
 def parse_lock(data: bytes, source: str) -> Lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
@@ -29,7 +30,7 @@ from bundler.model.recipe_mistakes import findings
 from bundler.model.reference import DOCKER_HUB, Reference, is_registry_host, parse_reference
 from bundler.model.registries import Registries
 from bundler.model.release import TagStyle, is_channel, is_tag
-from bundler.model.strict import FrozenMapping, Strict, no_repeats, nothing
+from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, several
 
 CHANNELS = ("stable", "latest", "testing")
 """The channels beside those of one minor version (k3s channel.yaml)."""
@@ -91,6 +92,50 @@ def _reference(value: object) -> Reference:
 
 
 @dataclass(frozen=True, order=True)
+class ArchiveSource:
+    """An image from an archive of images; `path` is relative to the recipe, `ref` its name, where that is needed."""
+
+    path: str
+    ref: Reference | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.ref.name})" if self.ref else self.path
+
+
+def _extra(value: object) -> Reference | ArchiveSource:
+    if isinstance(value, ArchiveSource):
+        return value
+    if not isinstance(value, Mapping):
+        return _reference(value)
+    path, ref = value.get("archive"), None
+    mistakes: list[tuple[tuple[str, ...], str]] = [
+        ((key, KEY), "unknown key; known here: archive, ref") for key in value if key not in {"archive", "ref"}
+    ]
+    if not isinstance(path, str) or not path or "\0" in path or path.endswith("/"):
+        mistakes.append((("archive",), "is not the path of a file such as ./app.tar, from the folder of the recipe"))
+    try:
+        ref = _reference(value["ref"]) if "ref" in value else None
+        if ref and ref.digest:
+            mistakes.append((("ref",), "has a digest: the lock has those of the archive, write repository:tag"))
+    except ValueError as error:
+        mistakes.append((("ref",), str(error)))
+    if mistakes:
+        raise several(mistakes)
+    return ArchiveSource(str(path), ref)
+
+
+def _extra_text(item: Reference | ArchiveSource) -> str | dict[str, str]:
+    if isinstance(item, Reference):
+        return str(item)
+    return {"archive": item.path} | ({"ref": item.ref.name} if item.ref else {})
+
+
+def _extra_name(value: object) -> str:
+    item = _extra(value)
+    return item.name if isinstance(item, Reference) else str(item)
+
+
+@dataclass(frozen=True, order=True)
 class Exclusion:
     """Images of the release's list to leave out: one tag of a repository, or all of them."""
 
@@ -122,7 +167,7 @@ def _exclusion(value: object) -> Exclusion:
     return Exclusion(reference.registry, reference.repository, reference.tag if tagged else None)
 
 
-Ordered = TypeVar("Ordered", Reference, Exclusion)
+Ordered = TypeVar("Ordered", Reference | ArchiveSource, Exclusion)
 
 
 def _by_name(values: tuple[Ordered, ...]) -> tuple[Ordered, ...]:
@@ -137,8 +182,34 @@ def _registry(text: str) -> str:
     return text
 
 
-ReferenceField = Annotated[
-    Reference, PlainValidator(_reference), PlainSerializer(str), WithJsonSchema({"type": "string", "minLength": 1})
+ExtraField = Annotated[
+    Reference | ArchiveSource,
+    PlainValidator(_extra),
+    PlainSerializer(_extra_text),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "properties": {
+                        "archive": {
+                            "type": "string",
+                            "minLength": 1,
+                            "description": "path of a docker save or OCI archive, from the folder of the recipe",
+                        },
+                        "ref": {
+                            "type": "string",
+                            "minLength": 1,
+                            "description": "name of the image, when the archive names none or several",
+                        },
+                    },
+                    "required": ["archive"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
 ]
 ExclusionField = Annotated[
     Exclusion, PlainValidator(_exclusion), PlainSerializer(str), WithJsonSchema({"type": "string", "minLength": 1})
@@ -162,15 +233,26 @@ class Components(Strict):
 class Images(Strict):
     """Which images are carried, and how."""
 
-    extra: Annotated[
-        tuple[ReferenceField, ...], AfterValidator(_by_name), no_repeats(lambda item: _reference(item).name)
-    ] = Field(default=(), description="images beyond those of k3s, such as docker.io/library/nginx:1.27")
+    extra: Annotated[tuple[ExtraField, ...], AfterValidator(_by_name), no_repeats(_extra_name)] = Field(
+        default=(),
+        description="images beyond those of k3s, such as docker.io/library/nginx:1.27, or {archive: ./app.tar}",
+    )
     exclude: Annotated[tuple[ExclusionField, ...], AfterValidator(_by_name), no_repeats(_exclusion)] = Field(
         default=(), description="images of the release's list to leave out: repository, or repository:tag"
     )
     layers: LayerForm = Field(
         default="zstd", description="form of layers in the archives: zstd (smallest, k3s from v1.22), or plain"
     )
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The extra images that come from registries."""
+        return tuple(item for item in self.extra if isinstance(item, Reference))
+
+    @property
+    def archives(self) -> tuple[ArchiveSource, ...]:
+        """The extra images that come from archives."""
+        return tuple(item for item in self.extra if isinstance(item, ArchiveSource))
 
 
 class Site(Strict):

@@ -149,7 +149,7 @@ class _Servers:
 
     def findings(self) -> list[Finding]:
         """Look at the release and channel servers and at every registry."""
-        registries = {DOCKER_HUB: None} | {image.registry: None for image in self._recipe.images.extra}
+        registries = {DOCKER_HUB: None} | {image.registry: None for image in self._recipe.images.references}
         with ThreadPoolExecutor(8, thread_name_prefix="doctor") as pool:
             releases = pool.submit(self._releases)
             asked = [pool.submit(self._registry, registry) for registry in registries]

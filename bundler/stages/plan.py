@@ -66,12 +66,18 @@ def plan(lock: Lock, store: Store) -> Plan:
     distinct = {layer.diff_id: layer.size for image in lock.images for layer in image.layers}
     missing = sum(size for diff_id, size in distinct.items() if diff_id not in here)
     missing += sum(file.size for file in files if not file.cached)
+    on_disk = {
+        layer.diff_id: layer.size
+        for image in lock.images
+        for layer in image.layers
+        if image.archive and layer.diff_id not in here
+    }
     return Plan(
         bundle=bundle_name(lock),
         release=lock.release,
         files=files,
         images=images,
-        fetch=missing,
+        fetch=missing - sum(on_disk.values()),
         cache_room=missing,
         bundle_room=_bundle_room(lock, {diff_id: layer.size for diff_id, layer in packed.items() if layer}),
     )

@@ -66,7 +66,7 @@ def resolve(
     listed = parse_image_list(files.image_list(), files.url(IMAGE_LIST))
     needed = needed_images(_without(listed, recipe.images.exclude), recipe.components.disable)
     names = {image.name for image in needed}
-    recipe_images = tuple(image for image in recipe.images.extra if image.name not in names)
+    recipe_images = tuple(image for image in recipe.images.references if image.name not in names)
     images = _Images(recipe.arch, distribution, store, progress).lock(needed + recipe_images, jobs)
     architectures = tuple(
         LockedArchitecture(

@@ -1,0 +1,110 @@
+"""Locks the images that a recipe takes from archives on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bundler.engines.archive_content import ArchiveContent, NamedImage, read_archive
+from bundler.errors import MissingPlatformError, RecipeNotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from bundler.model.lock import Lock, LockedImage
+    from bundler.model.platform import Architecture
+    from bundler.model.recipe import ArchiveSource, Recipe
+    from bundler.progress import Progress
+    from bundler.store.store import Store
+
+Archived = dict[str, dict["Architecture", "LockedImage"]]
+"""Images from archives by their names, for each architecture of the recipe."""
+
+
+def lock_archives(recipe: Recipe, folder: Path, store: Store, progress: Progress) -> Archived:
+    """Read every archive of the recipe, whose folder is `folder`; configs are kept in `store`.
+
+    Raises UsageError when it is not clear which image is meant, MissingPlatformError by name, and integrity errors.
+    """
+    contents = {
+        path: _content(path, folder, progress) for path in sorted({each.path for each in recipe.images.archives})
+    }
+    found: dict[str, list[tuple[ArchiveContent, NamedImage]]] = {}
+    for source in recipe.images.archives:
+        content = contents[source.path]
+        name, images = _meant(source, content)
+        found.setdefault(name, []).extend((content, image) for image in images)
+    for name in found.keys() & {reference.name for reference in recipe.images.references}:
+        raise UsageError(
+            f"images.extra names {name} and takes an image of that name from an archive", hint="remove one of the two"
+        )
+    return {
+        name: {arch: _only(name, arch, candidates, store) for arch in recipe.arch} for name, candidates in found.items()
+    }
+
+
+def with_archived(lock: Lock, archived: Archived) -> Lock:
+    """Give the lock with these images added to the recipe's own; raises UsageError when the release has one of them."""
+    architectures = []
+    for each in lock.architectures:
+        taken = sorted({image.reference for image in each.images} & archived.keys())
+        if taken:
+            raise UsageError(
+                f"images.extra takes {taken[0]} from an archive, but it is in the list of {lock.release}",
+                hint="exclude it under images.exclude first, or remove the archive",
+            )
+        own = (*each.recipe_images, *(images[each.arch] for images in archived.values()))
+        in_order = tuple(sorted(own, key=lambda image: image.reference))
+        architectures.append(each.model_copy(update={"recipe_images": in_order}))
+    return lock.model_copy(update={"architectures": tuple(architectures)})
+
+
+def _content(path: str, folder: Path, progress: Progress) -> ArchiveContent:
+    whole = folder / path
+    if not whole.is_file():
+        raise RecipeNotFoundError(
+            f"images.extra: there is no archive {whole}", hint="paths of archives are relative to the recipe's folder"
+        )
+    with progress.task(path, whole.stat().st_size) as task:
+        return read_archive(whole, path, task)
+
+
+def _meant(source: ArchiveSource, content: ArchiveContent) -> tuple[str, tuple[NamedImage, ...]]:
+    """Find which image of the archive the recipe means: by its name, or the only one."""
+    names = content.names
+    wanted = source.ref.name if source.ref else names[0] if len(names) == 1 else None
+    if wanted is None:
+        why = f"names several images: {', '.join(names)}" if names else "names no image"
+        raise UsageError(
+            f"images.extra: {source.path} {why}",
+            hint=f"say which: {{archive: {source.path}, ref: {names[0] if names else 'registry.example/app:1.0'}}}",
+        )
+    if names and wanted not in names:
+        raise UsageError(
+            f"images.extra: {source.path} has no {wanted}; it has {', '.join(names)}", hint="correct ref, or remove it"
+        )
+    return wanted, tuple(image for image in content.images if not names or wanted in image.names)
+
+
+def _only(
+    name: str, arch: Architecture, candidates: Iterable[tuple[ArchiveContent, NamedImage]], store: Store
+) -> LockedImage:
+    """Take the one candidate that is there for `arch`."""
+    found: dict[str, LockedImage] = {}
+    missing = []
+    for content, image in candidates:
+        try:
+            locked = content.lock(image, name, arch)
+        except MissingPlatformError as error:
+            missing.append(error)
+            continue
+        found.setdefault(locked.config, locked)
+        store.put(content.config(locked))
+    if len(found) > 1:
+        where = ", ".join(f"{image.config[7:19]} in {image.archive.path}" for image in found.values() if image.archive)
+        raise UsageError(
+            f"images.extra: {name} is there for {arch} more than once: {where}", hint="give each image its own archive"
+        )
+    if not found:
+        raise MissingPlatformError("; ".join(error.what for error in missing), hint=missing[0].hint)
+    return next(iter(found.values()))

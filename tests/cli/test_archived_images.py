@@ -1,0 +1,90 @@
+"""A recipe that takes an image from an archive: built, locked and refused from the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bundler.cli.main import main
+from tests.recorded_daemon import RECORDED
+from tests.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ARCHIVE = "docker20-overlay2.names-arm64.tar"
+COREDNS = "127.0.0.1:5099/demo/coredns:1.12.3"
+RECIPE = """\
+version: 1
+name: edge
+release: v1.34.1+k3s1
+arch: [arm64]
+images:
+  extra: [{{archive: ./app.tar, ref: "{ref}"}}, docker.io/example/hello:1.0]
+sources:
+  releases: {releases}
+  tag_style: plain
+  registries:
+    docker.io: ["{url}"]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "recipes" / "edge.yaml"
+    path.parent.mkdir()
+    path.with_name("app.tar").write_bytes((RECORDED / ARCHIVE).read_bytes())
+    with Upstream() as upstream:
+        path.write_text(RECIPE.format(ref=COREDNS, releases=upstream.releases_url, url=upstream.url))
+        yield path
+
+
+def run(verb: str, recipe: Path, *more: str, cache: str = "cache") -> int:
+    folder = recipe.parents[1]
+    places = ["--cache-dir", str(folder / cache)] + (["--output", str(folder / "dist")] if verb == "build" else [])
+    engine = ["--engine", "registry"] if verb == "build" else []
+    return main([verb, str(recipe), *places, *engine, *more, "--quiet"])
+
+
+def test_the_bundle_has_the_archives_image_and_comes_from_the_lock_again_with_an_empty_cache(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", recipe, "--json") == 0
+    first = json.loads(capsys.readouterr().out)["bundle"]
+    own = next(archive for archive in first["archives"] if "edge" in archive["path"])
+    assert [image["name"] for image in own["images"]] == [COREDNS, "docker.io/example/hello:1.0"]
+    sums = (recipe.parents[1] / "dist" / "edge-v1.34.1-k3s1-arm64" / "SHA256SUMS").read_bytes()
+
+    assert run("build", recipe, "--locked", "--replace", cache="other") == 0
+    assert (recipe.parents[1] / "dist" / "edge-v1.34.1-k3s1-arm64" / "SHA256SUMS").read_bytes() == sums
+    lock = json.loads(recipe.with_name("edge.lock.json").read_bytes())
+    (image,) = (each for each in lock["architectures"][0]["recipeImages"] if "archive" in each)
+    assert image["archive"]["path"] == "./app.tar"
+
+
+def test_a_changed_archive_is_refused_by_build_and_check_until_the_lock_is_updated(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("lock", recipe) == 0
+    assert run("lock", recipe, "--check") == 0
+    recipe.with_name("app.tar").write_bytes((RECORDED / "docker28-containerd.platform-arm64.tar").read_bytes())
+    capsys.readouterr()
+
+    for verb, more in (("build", ()), ("build", ("--locked",)), ("lock", ("--check",))):
+        assert run(verb, recipe, *more) == 6
+        assert "error[lock-outdated]: ./app.tar changed since it was locked" in capsys.readouterr().err
+
+    assert run("lock", recipe, "--update") == 0
+    assert run("build", recipe, "--locked") == 0
+
+
+def test_a_plan_counts_nothing_to_fetch_for_an_archive(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", recipe, "--json") == 0
+    planned = json.loads(capsys.readouterr().out)
+
+    archived = sum(image["size"] for image in planned["images"] if image["reference"] == COREDNS)
+    assert archived == 20480, "two plain layers of docker save"
+    assert planned["fetch"] + archived == planned["cacheRoom"]
