@@ -15,7 +15,7 @@ STAMP := $(VENV)/.made-of-pyproject
 SHELL_PARTS := bundler/site/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle demo test test-unit test-site lint format schema completions clean
+.PHONY: help bundle demo test test-unit test-site bench lint format schema completions clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ test-unit: $(STAMP) ## the tests that need nothing but Python, in seconds
 
 test-site: $(STAMP) ## the installer on booted hosts and under faults (root)
 	$(BIN)/pytest -q -m site
+
+bench: $(STAMP) ## measure against skopeo, docker save and zstd (root, 15 minutes; QUICK=1: two), into docs/performance/
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick,--output docs/performance) $(BENCH_FLAGS)
 
 lint: $(STAMP) ## ruff, mypy, import contracts, shellcheck
 	$(BIN)/ruff format --check .

@@ -174,6 +174,11 @@ def big_image(reference: str, size: int) -> Image:
     return _image(reference, "oci", layers)
 
 
+def amd64_image(reference: str, layers: tuple[Layer, ...]) -> Image:
+    """An image of these layers for amd64, behind a manifest list."""
+    return _image(reference, "docker", {"amd64": layers})
+
+
 def _k3s_image(reference: str, position: int, bases: Mapping[Architecture, Layer]) -> Image:
     style: Style = "docker" if position % 2 else "oci"
     name = reference.rpartition("/")[2].partition(":")[0]

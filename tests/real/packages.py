@@ -28,6 +28,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "podman": ("podman",),
     "skopeo": ("skopeo",),
     "zstd": ("zstd",),
+    "curl": ("curl",),
     "busybox-static": ("busybox",),
     "mksh": ("mksh",),
     "yash": ("yash",),

@@ -1,0 +1,37 @@
+"""The product's download alone, for comparing it with curl: `python fetch.py REGISTRY-URL FOLDER < BLOBS`.
+
+A line of the input is `repository digest size`.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bundler.cli.order import DEFAULT_JOBS
+from bundler.engines.distribution import Distribution
+from bundler.model.digest import parse_digest
+from bundler.model.reference import parse_reference
+from bundler.net.session import open_session
+from bundler.progress import SilentTask
+
+
+def main() -> None:
+    """Bring every blob into the folder."""
+    registry, folder = sys.argv[1], Path(sys.argv[2])
+    folder.mkdir(parents=True)
+    distribution = Distribution(open_session(), {"docker.io": [registry]})
+
+    def bring(line: str) -> None:
+        repository, name, size = line.split()
+        digest = parse_digest(name)
+        part = folder / digest[7:]
+        distribution.blob(parse_reference(f"docker.io/{repository}:1"), digest, int(size), part, SilentTask())
+
+    with ThreadPoolExecutor(DEFAULT_JOBS) as pool:
+        list(pool.map(bring, sys.stdin))
+
+
+if __name__ == "__main__":
+    main()
