@@ -31,13 +31,16 @@ release_lock() {
 
 boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || printf 'no-boot-id\n'; }
 
-# Field 22 of /proc/PID/stat; the second field may hold blanks and parentheses.
+# Field 22 of /proc/PID/stat, nothing for a dead process nobody has waited for; field 2 may hold blanks and parentheses.
 start_time() ( # PID
   IFS= read -r line <"/proc/$1/stat" || exit 0
   line=${line##*) }
   IFS=' '
   set -- $line
-  printf '%s\n' "${20}"
+  case $1 in
+    Z | X) ;;
+    *) printf '%s\n' "${20}" ;;
+  esac
 ) 2>/dev/null
 
 is_alive() ( # HOLDER

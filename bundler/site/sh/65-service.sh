@@ -86,9 +86,10 @@ main_process() {
   esac
 }
 
-children_of() { # PID
+children_of() ( # PID
+  set +f
   [ -z "$1" ] || grep -s "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | sed 's/^\/proc\/\([0-9]*\)\/.*/\1/'
-}
+)
 
 last_words() {
   case $init in
