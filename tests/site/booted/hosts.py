@@ -112,7 +112,7 @@ class Host:
     def install(self, bundle: str, *arguments: str, **environment: str) -> Outcome:
         """Run the installer of a bundle on the stick, waiting shorter than an operator would."""
         script = f"{STICK}/{bundle}/install.sh"
-        return self.run("sh", script, "--timeout=60", "--settle=2", *arguments, environment=environment)
+        return self.run("sh", script, "--timeout=60", "--settle=1", *arguments, environment=environment)
 
     def uninstall(self, *arguments: str) -> Outcome:
         """Run the uninstaller that lies beside k3s."""
