@@ -21,3 +21,17 @@ def test_a_container_runs_from_every_imported_image(systemd_host: Host, snapshot
     for number, image in enumerate(OLD_IMAGES):
         command = f"/usr/local/bin/k3s ctr -n k8s.io run --rm --snapshotter {snapshotter} {image} c{number}"
         assert systemd_host.shell(command) == f"this is {image}"
+
+
+def test_a_docker_site_gets_its_images_through_the_daemon(systemd_host: Host) -> None:
+    """A recorder stands for docker: it shows the images of the archives it was given."""
+    shown = " ".join(image.removeprefix("docker.io/") for image in OLD_IMAGES)
+    recorder = (
+        '#!/bin/sh\necho "$*" >>/opt/docker-calls\n'
+        f"[ \"$1 $2\" != 'image ls' ] || printf '%s\\n' {shown}\ncat >/dev/null\n"
+    )
+    systemd_host.write("/usr/bin/docker", recorder, 0o755)
+    done = systemd_host.install("old", "server", "--docker")
+    assert done.status == 0, str(done)
+    assert any(line.startswith("load") for line in systemd_host.shell("cat /opt/docker-calls").splitlines())
+    assert systemd_host.run("test", "-e", "/var/lib/rancher/k3s/agent/images").status == 1
