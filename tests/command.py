@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.upstream import Upstream
+
 ROOT = Path(__file__).parents[1]
 
 RECIPE = """\
@@ -128,3 +130,9 @@ def sums(bundle: Path) -> dict[str, str]:
         for path in bundle.rglob("*")
         if path.is_file()
     }
+
+
+def command_for(folder: Path, upstream: Upstream) -> CommandLine:
+    """The command line in `folder`, which is made, against one local upstream."""
+    folder.mkdir()
+    return CommandLine(folder, upstream.releases_url, upstream.channels_url, upstream.url)

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from bundler.archive.check import ArchivedImage, check_archive
-from bundler.errors import BundleDamagedError, BundlerError, NotABundleError, host_error
+from bundler.errors import BundleDamagedError, BundlerError, LockMalformedError, NotABundleError, host_error
 from bundler.model.bundle import FACTS, LOCK, MANIFEST, Bundle, BundledArchive, BundledImage, facts_text, read_bundle
 from bundler.model.lock import Lock, LockedArchitecture, parse_lock
 from bundler.model.platform import ELF_MACHINE, Platform, rank
 from bundler.site.folder import SUMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bundler.model.platform import Architecture
@@ -31,17 +31,30 @@ def verify(folder: Path, jobs: int, progress: Progress) -> Bundle:
 
     Gives what `bundle.json` says. Raises NotABundleError, or BundleDamagedError with every finding.
     """
+    for name in (MANIFEST, LOCK):
+        _read(folder, name)
+    # Hashes come first: what a file says matters only once its bytes are those that were written.
+    _require(folder, _check_files(folder, jobs, progress))
     bundle = read_bundle(folder)
-    lock = parse_lock(_read(folder, LOCK), str(folder / LOCK))
-    findings = list(_check_files(folder, jobs, progress))
-    if not findings:
-        findings += _check_content(folder, bundle, lock, progress)
-    if findings:
-        lines = "".join(f"\n  {finding}" for finding in findings)
-        raise BundleDamagedError(
-            f"{folder} is damaged:{lines}", hint="copy it again from where it was built, or build it again"
-        )
+    try:
+        lock = parse_lock(_read(folder, LOCK), LOCK)
+    except LockMalformedError as error:
+        raise _damaged(folder, [error.what]) from None
+    _require(folder, _check_content(folder, bundle, lock, progress))
     return bundle
+
+
+def _require(folder: Path, findings: Iterable[str]) -> None:
+    found = list(findings)
+    if found:
+        raise _damaged(folder, found)
+
+
+def _damaged(folder: Path, findings: list[str]) -> BundleDamagedError:
+    lines = "".join(f"\n  {finding}" for finding in findings)
+    return BundleDamagedError(
+        f"{folder} is damaged:{lines}", hint="copy it again from where it was built, or build it again"
+    )
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -59,8 +72,9 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _check_files(folder: Path, jobs: int, progress: Progress) -> Iterator[str]:
     sums: dict[str, str] = {}
-    # Lines end with LF alone: sha256sum would take a CR for a part of the name.
-    for number, line in enumerate(_read(folder, SUMS).decode("utf-8", "replace").removesuffix("\n").split("\n"), 1):
+    text = _read(folder, SUMS).decode("utf-8", "replace")
+    # Not splitlines: a line that ends as on Windows is one that sha256sum at the site may not read.
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         match = _SUM.fullmatch(line)
         if not match or not _is_inside(match[2]) or match[2] in sums:
             yield f"{SUMS}:{number}: not a checksum of a file in the bundle, or its second one"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import CommandLine
+from tests.build.workshop import Workshop
 from tests.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -19,12 +19,5 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def command(tmp_path: Path, upstream: Upstream) -> CommandLine:
-    """The command line with the local upstream and the embedded engine."""
-    return command_for(tmp_path / "builder", upstream)
-
-
-def command_for(folder: Path, upstream: Upstream) -> CommandLine:
-    """The command line in `folder`, which is made, against one upstream."""
-    folder.mkdir()
-    return CommandLine(folder, upstream.releases_url, upstream.channels_url, upstream.url)
+def workshop(tmp_path: Path, upstream: Upstream) -> Workshop:
+    return Workshop(tmp_path / "workshop", upstream)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.build.conftest import command_for
-from tests.command import sums
+from tests.command import command_for, sums
 from tests.upstream import Drip, Filler, Upstream, standard_content
 
 if TYPE_CHECKING:
@@ -26,6 +25,11 @@ BIG = 12  # MiB of the one big layer
 def upstream() -> Iterator[Upstream]:
     with Upstream(standard_content(Filler(BIG, compressible=False))) as running:
         yield running
+
+
+@pytest.fixture
+def command(tmp_path: Path, upstream: Upstream) -> CommandLine:
+    return command_for(tmp_path / "builder", upstream)
 
 
 def big_layer(upstream: Upstream) -> tuple[str, int]:

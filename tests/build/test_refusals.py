@@ -1,235 +1,387 @@
-"""Whatever goes wrong ends in one clear error with its exit code, and no bundle."""
+"""Whatever is wrong ends a build in one clear error with the right exit code, and leaves no bundle."""
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
-import re
-import subprocess
-from dataclasses import replace
+import resource
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.upstream import Cut, Status
+from tests.build.workshop import Workshop, sums_of
+from tests.upstream import EXTRA_IMAGE, BasicAccess, Filler, Flip, Reset, Stall, Status, Upstream, standard_content
 from tests.upstream.odd_images import NO_ARM64, WRONG_ARCHITECTURE, WRONG_DIFF_ID
 
 if TYPE_CHECKING:
-    from tests.command import CommandLine
-    from tests.upstream import Upstream
+    from collections.abc import Callable
+    from pathlib import Path
 
 TAG = "v1.34.1+k3s1"
-RELEASE = f"/releases/{TAG}"
+ASSETS = f"/releases/{TAG}"
+HELLO = "/v2/example/hello"
 
 
-def refused(done: subprocess.CompletedProcess[str], command: CommandLine, name: str, code: int, *words: str) -> None:
-    """One error of that name with these words, its hint, its exit code, no traceback, nothing made."""
-    assert done.returncode == code, done.stderr
-    assert re.findall(r"error\[([a-z0-9-]+)\]", done.stderr) == [name], done.stderr
-    assert done.stderr.count("\nhint: ") == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr
-    assert done.stdout == ""
-    assert command.built() == []
+def put(path: str, text: str) -> Callable[[Workshop], None]:
+    return lambda workshop: workshop.upstream.put(path, text.encode())
 
 
-def test_an_unknown_channel(command: CommandLine) -> None:
-    done = command.try_build(command.recipe(release="v1.99"))
-    refused(done, command, "release-unknown", 2, "v1.99", "stable")
+def remove(path: str) -> Callable[[Workshop], None]:
+    return lambda workshop: workshop.upstream.remove(path)
 
 
-def test_a_channel_without_a_release(command: CommandLine) -> None:
-    done = command.try_build(command.recipe(release="testing"))
-    refused(done, command, "release-unknown", 2, "testing")
+def fail_always(pattern: str, fault: Status | Flip) -> Callable[[Workshop], None]:
+    return lambda workshop: workshop.upstream.fail(pattern, fault, None)
 
 
-def test_a_tag_that_does_not_exist(command: CommandLine) -> None:
-    done = command.try_build(command.recipe(release="v1.34.99+k3s1"))
-    refused(done, command, "asset-not-found", 3, "v1.34.99", "k3s-images.txt")
-
-
-def test_a_release_without_the_architecture(command: CommandLine, upstream: Upstream) -> None:
-    upstream.remove(f"{RELEASE}/sha256sum-arm.txt")
-    done = command.try_build(command.recipe(arch="arm"))
-    refused(done, command, "architecture-unsupported", 2, TAG, "arm")
-
-
-def test_an_architecture_nobody_releases(command: CommandLine) -> None:
-    done = command.try_build(command.recipe(arch="s390x"))
-    refused(done, command, "recipe-invalid", 2, "s390x", "amd64, arm64, arm")
-    done = command.try_build(command.recipe(), "--arch", "s390x")
-    refused(done, command, "wrong-use", 2, "s390x", "amd64, arm64, arm")
-
-
-def test_a_binary_that_is_gone(command: CommandLine, upstream: Upstream) -> None:
-    upstream.remove(f"{RELEASE}/k3s-armhf")
-    done = command.try_build(command.recipe(arch="arm"))
-    refused(done, command, "asset-not-found", 3, "k3s-armhf")
-
-
-def test_a_checksum_that_is_missing(command: CommandLine, upstream: Upstream) -> None:
-    path = f"{RELEASE}/sha256sum-arm64.txt"
-    lines = upstream.document(path).body.decode().splitlines(keepends=True)
-    upstream.put(path, "".join(line for line in lines if not line.endswith("k3s-arm64\n")).encode())
-    done = command.try_build(command.recipe(arch="arm64"))
-    refused(done, command, "checksum-missing", 4, "k3s-arm64", "sha256sum-arm64.txt")
-
-
-def test_a_checksum_that_is_wrong(command: CommandLine, upstream: Upstream) -> None:
-    path = f"{RELEASE}/sha256sum-arm64.txt"
-    lines = upstream.document(path).body.decode().splitlines(keepends=True)
-    wrong = [f"{'0' * 64}  k3s-arm64\n" if line.endswith("k3s-arm64\n") else line for line in lines]
-    upstream.put(path, "".join(wrong).encode())
-    done = command.try_build(command.recipe(arch="arm64"))
-    refused(done, command, "digest-mismatch", 4, "k3s-arm64", "0" * 64)
-    assert not list((command.folder / ".cache/k3s-bundler/partial").glob("*")), "a wrong file stayed"
-
-
-@pytest.mark.parametrize("content", [b"<html>login</html>\n", b"abc  k3s-arm64\n"])
-def test_a_checksum_file_that_is_none(command: CommandLine, upstream: Upstream, content: bytes) -> None:
-    upstream.put(f"{RELEASE}/sha256sum-arm64.txt", content)
-    done = command.try_build(command.recipe(arch="arm64"))
-    refused(done, command, "checksum-file-malformed", 4, "sha256sum-arm64.txt:1")
-
-
-@pytest.mark.parametrize("content", [b"", b"docker.io/rancher/mirrored-pause:3.6\n\n", b"<html>\n", b"Not/A/Name:1\n"])
-def test_an_image_list_that_is_empty_or_malformed(command: CommandLine, upstream: Upstream, content: bytes) -> None:
-    upstream.put(f"{RELEASE}/k3s-images.txt", content)
-    done = command.try_build(command.recipe(arch="arm64"))
-    refused(done, command, "image-list-malformed", 4, "k3s-images.txt")
-
-
-def test_an_image_list_that_its_checksum_file_disowns(command: CommandLine, upstream: Upstream) -> None:
-    upstream.put("/releases/v1.30.0+k3s1/k3s-images.txt", b"docker.io/example/hello:1.0\n")
-    done = command.try_build(command.recipe(arch="arm64", release="v1.30.0+k3s1"))
-    refused(done, command, "digest-mismatch", 4, "k3s-images.txt")
-
-
-def test_an_image_that_does_not_exist(command: CommandLine, upstream: Upstream) -> None:
-    done = command.try_build(command.recipe(arch="arm64", extra=f"{upstream.host}/nobody/nothing:1"))
-    refused(done, command, "image-not-found", 3, f"{upstream.host}/nobody/nothing:1")
-
-
-def test_an_image_without_the_platform(command: CommandLine) -> None:
-    done = command.try_build(command.recipe(arch="arm64", extra=NO_ARM64))
-    refused(done, command, "image-without-platform", 4, NO_ARM64, "linux/arm64", "linux/amd64")
-
-
-def test_an_image_whose_config_lies_about_its_architecture(command: CommandLine) -> None:
-    done = command.try_build(command.recipe(arch="arm64", extra=WRONG_ARCHITECTURE))
-    refused(done, command, "wrong-architecture", 4, WRONG_ARCHITECTURE, "arm64", "amd64")
-
-
-def test_an_image_whose_layers_are_not_those_of_its_config(command: CommandLine) -> None:
-    done = command.try_build(command.recipe(arch="arm64", extra=WRONG_DIFF_ID))
-    refused(done, command, "digest-mismatch", 4, WRONG_DIFF_ID)
-
-
-@pytest.mark.parametrize(
-    ("status", "name"), [(401, "access-denied"), (403, "access-denied"), (429, "rate-limited"), (500, "server-error")]
-)
-def test_a_registry_that_refuses(command: CommandLine, upstream: Upstream, status: int, name: str) -> None:
-    upstream.fail("/v2/rancher/mirrored-pause/*", Status(status, {"Retry-After": "7200"}), times=None)
-    done = command.try_build(command.recipe(arch="arm64"))
-    refused(done, command, name, 3, "mirrored-pause", upstream.host)
-
-
-def test_no_server_at_all_is_told_within_half_a_minute(command: CommandLine) -> None:
-    away = replace(command, channels="http://127.0.0.1:9/channels", releases="http://127.0.0.1:9")
-    recipe = away.recipe(arch="arm64")
-    done = subprocess.run(
-        away.command("build", recipe, "--engine", "registry", "--output", away.folder / "dist"),
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=away.folder,
-        env=away.variables(),
-        timeout=30,
+def take(*extra: str, release: str = "stable", arch: tuple[str, ...] = ("arm64",)) -> Callable[[Workshop], None]:
+    """Write a recipe; HOST in a reference is the upstream as a registry of its own, with nothing to fall back on."""
+    return lambda workshop: workshop.write_recipe(
+        extra=[name.replace("HOST", workshop.upstream.host) for name in extra] or [EXTRA_IMAGE],
+        release=release,
+        arch=arch,
     )
-    refused(done, away, "host-unreachable", 3, "127.0.0.1:9", "make demo", "sources")
 
 
-def test_a_cache_that_cannot_be_written(command: CommandLine) -> None:
-    recipe = command.recipe(arch="arm64")
-    taken = command.folder / "taken"
-    taken.write_text("a file where the cache should be")
-    done = command.try_build(recipe, "--cache-dir", taken)
-    assert done.returncode == 5, done.stderr
-    assert str(taken) in done.stderr
-    assert "Traceback" not in done.stderr
-    assert command.built() == []
+@dataclass(frozen=True)
+class Case:
+    what: str
+    prepare: Callable[[Workshop], None]
+    code: int
+    error: str
+    named: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.what.replace(" ", "-")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a small file system")
-def test_a_full_disk(command: CommandLine) -> None:
-    small = command.folder / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(small)], check=True)
+CASES = (
+    Case("unknown channel", take(release="v9.9"), 2, "release-unknown", ("v9.9", "HOST")),
+    Case("channel without a release", take(release="testing"), 2, "release-unknown", ("testing", "HOST")),
+    Case("tag that does not exist", take(release="v1.33.3+k3s1"), 3, "asset-not-found", ("v1.33.3", "HOST")),
+    Case("architecture not known", take(arch=("s390x",)), 2, "recipe-invalid", ("s390x", "arm64")),
+    Case(
+        "tag without the architecture",
+        remove(f"{ASSETS}/sha256sum-arm64.txt"), 2, "architecture-unsupported", ("arm64", TAG),
+    ),
+    Case("binary 404", remove(f"{ASSETS}/k3s-arm64"), 3, "asset-not-found", ("k3s-arm64", "HOST")),
+    Case("image list 404", remove(f"{ASSETS}/k3s-images.txt"), 3, "asset-not-found", ("k3s-images.txt", "HOST")),
+    Case("channels are no JSON", put("/v1-release/channels", "<html>"), 3, "answer-malformed", ("HOST",)),
+    Case(
+        "checksum missing",
+        put(f"{ASSETS}/sha256sum-arm64.txt", f"{'0' * 64}  k3s-airgap-images-arm64.tar\n"),
+        4, "checksum-missing", ("k3s-arm64", "sha256sum-arm64.txt"),
+    ),
+    Case(
+        "checksum wrong",
+        put(f"{ASSETS}/sha256sum-arm64.txt", f"{'0' * 64}  k3s-arm64\n"), 4, "digest-mismatch", ("k3s-arm64", "0" * 64),
+    ),
+    Case(
+        "checksum file is no checksum file",
+        put(f"{ASSETS}/sha256sum-arm64.txt", "<html>login</html>\n"),
+        4, "checksum-file-malformed", ("sha256sum-arm64.txt",),
+    ),
+    Case("binary damaged", fail_always(f"{ASSETS}/k3s-arm64", Flip(100)), 4, "digest-mismatch", ("k3s-arm64",)),
+    Case("image list empty", put(f"{ASSETS}/k3s-images.txt", ""), 4, "image-list-malformed", ("k3s-images.txt",)),
+    Case(
+        "image list malformed",
+        put(f"{ASSETS}/k3s-images.txt", "docker.io/rancher/mirrored-pause:3.6\n<html>\n"),
+        4, "image-list-malformed", ("k3s-images.txt",),
+    ),
+    Case("image missing", take("HOST/example/none:1.0"), 3, "image-not-found", ("HOST/example/none:1.0",)),
+    Case("image without platform", take(NO_ARM64), 4, "image-without-platform", (NO_ARM64, "arm64", "amd64")),
+    Case("config that lies", take(WRONG_ARCHITECTURE), 4, "wrong-architecture", (WRONG_ARCHITECTURE, "arm64", "amd64")),
+    Case("layer that is not the config's", take(WRONG_DIFF_ID), 4, "digest-mismatch", (WRONG_DIFF_ID,)),
+    Case("registry 401", fail_always(f"{HELLO}/*", Status(401)), 3, "access-denied", (EXTRA_IMAGE, "HOST")),
+    Case("registry 403", fail_always(f"{HELLO}/*", Status(403)), 3, "access-denied", (EXTRA_IMAGE, "HOST")),
+    # Longer than any build waits for; without it the tries of a server that fails take half a minute.
+    Case(
+        "registry 429",
+        fail_always(f"{HELLO}/*", Status(429, {"Retry-After": "3600"})), 3, "rate-limited", (EXTRA_IMAGE, "HOST"),
+    ),
+    Case(
+        "registry 500",
+        fail_always(f"{HELLO}/*", Status(500, {"Retry-After": "3600"})), 3, "server-error", (EXTRA_IMAGE, "HOST"),
+    ),
+    Case("manifest damaged", fail_always(f"{HELLO}/manifests/sha256*", Flip(9)), 4, "digest-mismatch", (EXTRA_IMAGE,)),
+    Case("layers damaged", fail_always(f"{HELLO}/blobs/*", Flip(9)), 4, "digest-mismatch", (EXTRA_IMAGE,)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_one_clear_error_and_no_bundle(case: Case, workshop: Workshop) -> None:
+    case.prepare(workshop)
+    result = workshop.build("--progress", "lines")
+    assert result.error == case.error, result.err
+    assert result.code == case.code
+    for name in case.named:
+        assert name.replace("HOST", workshop.upstream.host) in result.err
+    assert workshop.left_in_output() == []
+    assert not list((workshop.cache / "tmp").glob("*"))
+
+
+@pytest.mark.parametrize("case", CASES[:12], ids=str)
+def test_what_was_wrong_can_be_put_right(case: Case, workshop: Workshop, tmp_path: Path) -> None:
+    """What a failed build left in the cache does no harm to the next."""
+    case.prepare(workshop)
+    assert workshop.build().code == case.code
+    with Upstream() as healthy:
+        again = Workshop(tmp_path / "again", healthy)
+        result = again.run("build", again.recipe, "--cache-dir", workshop.cache, "--output", workshop.output)
+    assert result.code == 0, result.err
+
+
+def test_a_registry_that_wants_a_password_names_itself_and_docker_login(tmp_path: Path) -> None:
+    with Upstream(access=BasicAccess("ann", "secret")) as upstream:
+        workshop = Workshop(tmp_path / "workshop", upstream)
+        workshop.write_recipe(extra=[])
+        result = workshop.build()
+        assert result.error == "access-denied"
+        assert "docker login" in result.err
+        assert upstream.host in result.err
+        login = workshop.folder / "docker"
+        login.mkdir()
+        auths = {upstream.host: {"auth": "YW5uOnNlY3JldA=="}}
+        (login / "config.json").write_text(json.dumps({"auths": auths}))
+        allowed = workshop.build(env={"DOCKER_CONFIG": str(login)})
+    assert allowed.code == 0, allowed.err
+    assert "secret" not in allowed.err + result.err
+
+
+def test_a_server_that_fails_twice_is_asked_again(workshop: Workshop) -> None:
+    workshop.upstream.fail(f"{HELLO}/blobs/*", Status(500), 1)
+    workshop.upstream.fail(f"{ASSETS}/k3s-arm64", Status(503), 2)
+    assert workshop.build().code == 0
+
+
+def test_a_connection_reset_in_the_middle_is_gone_on_with(tmp_path: Path) -> None:
+    content = standard_content(Filler(4))
+    with Upstream(content) as upstream:
+        workshop = Workshop(tmp_path / "workshop", upstream)
+        image = next(each for each in content.images if "klipper-helm:v0.9.8" in each.reference)
+        bulk = max(image.on("arm64").layers, key=lambda layer: len(layer.data))
+        blob = f"/v2/*/blobs/{bulk.digest}"
+        upstream.fail(blob, Reset(1 << 20), 3)
+        assert workshop.build().code == 0
+        assert len(upstream.requests_to(blob, "GET")) == 4
+        assert upstream.bytes_sent(blob) <= 1.05 * len(bulk.data)
+
+
+# this machine
+
+
+def full_at(size: int) -> Callable[[], None]:
+    """Let no file of the child grow beyond `size` bytes: the same error path as a full disk (EFBIG)."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def modes_matter() -> None:
+    """Take from root, for good, what lets it write where modes forbid it; other users have no such thing."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.fixture
+def bulky(tmp_path: Path) -> object:
+    with Upstream(standard_content(Filler(1))) as upstream:
+        yield Workshop(tmp_path / "bulky", upstream)
+
+
+def test_a_disk_that_fills_up_during_the_fetch(bulky: Workshop) -> None:
+    result = bulky.build(before=full_at(400 << 10))
+    assert (result.error, result.code) == ("disk-full", 5)
+    assert str(bulky.cache) in result.err
+    assert bulky.left_in_output() == []
+    assert bulky.build().code == 0
+
+
+def test_a_disk_that_fills_up_while_the_bundle_is_written(bulky: Workshop) -> None:
+    whole = bulky.build()
+    whole.path.rename(bulky.folder / "kept")
+    result = bulky.build(before=full_at(400 << 10))
+    assert (result.error, result.code) == ("disk-full", 5)
+    assert str(bulky.output) in result.err
+    assert bulky.left_in_output() == []
+    assert sums_of(bulky.build().path) == sums_of(bulky.folder / "kept")
+
+
+def test_a_disk_that_fills_up_while_replacing_keeps_the_old_bundle(bulky: Workshop) -> None:
+    before = sums_of(bulky.build().path)
+    result = bulky.build("--replace", before=full_at(400 << 10))
+    assert result.error == "disk-full"
+    assert sums_of(next(bulky.output.iterdir())) == before
+
+
+def test_a_disk_that_fills_up_while_the_one_file_is_written(bulky: Workshop) -> None:
+    size = max(path.stat().st_size for path in bulky.build().path.rglob("*"))
+    result = bulky.build("--replace", "--archive", before=full_at(size + 512))
+    assert result.error == "disk-full"
+    assert not [name for name in bulky.left_in_output() if ".tar" in name]
+
+
+@pytest.mark.parametrize("part", ["", "tmp", "blobs/sha256", "layers", "partial"])
+def test_a_cache_nobody_may_write(part: str, workshop: Workshop) -> None:
+    workshop.run("cache", "ls", "--cache-dir", workshop.cache)
+    folder = workshop.cache / part
+    folder.chmod(0o555)
+    (workshop.cache / "tmp").chmod(0o555 if part in {"", "tmp"} else 0o755)
     try:
-        done = command.try_build(command.recipe(arch="arm64"), "--cache-dir", small)
-        refused(done, command, "disk-full", 5, str(small))
+        result = workshop.build(before=modes_matter)
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        folder.chmod(0o755)
+    assert (result.error, result.code) == ("not-writable", 5), result.err
+    assert str(workshop.cache) in result.err
+    assert "--cache-dir" in result.err
+    assert workshop.left_in_output() == []
 
 
-def test_an_output_that_exists_already_stays_as_it_is(command: CommandLine) -> None:
-    recipe = command.recipe(arch="arm64")
-    bundle = command.build(recipe)
-    (bundle / "mine").write_text("kept")
-
-    done = command.try_build(recipe)
-
-    assert done.returncode == 2
-    assert "error[output-exists]" in done.stderr
-    assert "--replace" in done.stderr
-    assert (bundle / "mine").read_text() == "kept"
-    assert not (command.build(recipe, "--replace") / "mine").exists()
+def test_an_output_folder_nobody_may_write(workshop: Workshop) -> None:
+    workshop.output.mkdir(mode=0o555)
+    result = workshop.build(before=modes_matter)
+    assert (result.error, result.code) == ("not-writable", 5)
+    assert str(workshop.output) in result.err
+    assert workshop.left_in_output() == []
 
 
-def test_a_missing_or_outdated_lock_when_locked(command: CommandLine) -> None:
-    recipe = command.recipe(arch="arm64")
-    refused(command.try_build(recipe, "--locked"), command, "lock-outdated", 6, "edge.lock.json", "there is none")
-    assert not (command.folder / "edge.lock.json").exists()
-
-    assert command.run("lock", recipe).returncode == 0
-    changed = command.recipe(arch="arm64", extra="docker.io/example/hello:1.0")
-    refused(command.try_build(changed, "--locked"), command, "lock-outdated", 6, "recipe changed")
-
-
-def test_a_lock_of_another_compressor_when_locked(command: CommandLine) -> None:
-    recipe = command.recipe(arch="arm64")
-    assert command.run("lock", recipe).returncode == 0
-    path = command.folder / "edge.lock.json"
-    path.write_text(re.sub(r'"library": "[^"]+"', '"library": "1.0.0"', path.read_text()))
-    refused(command.try_build(recipe, "--locked"), command, "lock-outdated", 6, "libzstd 1.0.0")
+def test_a_recipe_folder_nobody_may_write_still_says_what_to_do(workshop: Workshop) -> None:
+    workshop.cache.mkdir()
+    workshop.output.mkdir()
+    workshop.folder.chmod(0o555)
+    result = workshop.build(before=modes_matter)
+    workshop.folder.chmod(0o755)
+    assert (result.error, result.code) == ("not-writable", 5)
+    assert str(workshop.lock) in result.err
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"lockVersion": 2}', "not json"])
-def test_a_lock_that_is_none(command: CommandLine, content: str) -> None:
-    recipe = command.recipe(arch="arm64")
-    (command.folder / "edge.lock.json").write_text(content)
-    refused(command.try_build(recipe), command, "lock-malformed", 6, "edge.lock.json")
+def test_an_output_that_exists_is_left_as_it_is(workshop: Workshop) -> None:
+    bundle = workshop.build().path
+    before = sums_of(bundle)
+    result = workshop.build()
+    assert (result.error, result.code) == ("output-exists", 2)
+    assert str(bundle) in result.err
+    assert "--replace" in result.err
+    assert sums_of(bundle) == before
+    assert workshop.build("--replace").path == bundle
+    assert workshop.left_in_output() == [bundle.name]
 
 
-def test_a_manifest_that_the_registry_lost_after_it_was_locked(command: CommandLine, upstream: Upstream) -> None:
-    recipe = command.recipe(arch="arm64")
-    assert command.run("lock", recipe).returncode == 0
-    layer = upstream.content.image("docker.io/rancher/mirrored-pause:3.6").on("arm64").layers[-1]
-    upstream.remove(f"/v2/rancher/mirrored-pause/blobs/{layer.digest}")
-    done = command.try_build(recipe)
-    # The registry itself is asked last; here nobody reaches it.
-    assert done.returncode == 3
-    assert f"docker.io/rancher/mirrored-pause:3.6: {upstream.url}/v2/rancher/mirrored-pause/blobs/" in done.stderr
-    assert "does not exist" in done.stderr
-    assert command.built() == []
+def test_a_file_where_the_output_folder_should_be(workshop: Workshop) -> None:
+    workshop.output.write_text("not a folder")
+    result = workshop.build()
+    assert result.code == 5
+    assert str(workshop.output) in result.err
+    assert result.error
 
 
-def test_a_body_that_is_cut_is_gone_on_with_and_nothing_is_sent_twice(command: CommandLine, upstream: Upstream) -> None:
-    path = f"{RELEASE}/k3s-arm64"
-    size = len(upstream.document(path).body)
-    upstream.fail(path, Cut(after=size // 2))
+def test_a_file_where_the_cache_should_be(workshop: Workshop) -> None:
+    workshop.cache.write_text("not a folder")
+    result = workshop.build()
+    assert result.code == 5
+    assert result.error
 
-    command.build(command.recipe(arch="arm64"))
 
-    assert upstream.bytes_sent(path) == size
-    assert len(upstream.requests_to(path, "GET")) == 2
+# the cache
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, empty])
+@pytest.mark.parametrize("kind", ["blobs", "layers"])
+def test_a_damaged_cache_is_healed(kind: str, damage: Callable[[Path], None], workshop: Workshop) -> None:
+    bundle = workshop.build().path
+    expected = sums_of(bundle)
+    for path in (workshop.cache / kind).rglob("*"):
+        if path.is_file():
+            damage(path)
+    result = workshop.build("--replace")
+    assert result.code == 0, result.err
+    assert sums_of(bundle) == expected
+    assert workshop.run("cache", "verify", "--cache-dir", workshop.cache).code == 0
+
+
+def test_one_damaged_layer_costs_one_layer(workshop: Workshop) -> None:
+    workshop.build()
+    records = sorted((workshop.cache / "layers").glob("*.json"))
+    packed = json.loads(records[0].read_text())["digest"].removeprefix("sha256:")
+    flip(workshop.cache / "blobs" / "sha256" / packed)
+    workshop.upstream.forget_requests()
+    assert workshop.build("--replace").code == 0
+    assert len(workshop.upstream.requests_to("*", "GET")) == 1
+
+
+def test_a_layer_that_unpacks_to_other_bytes_never_gets_into_a_bundle(workshop: Workshop) -> None:
+    """A record that names the wrong blob: whole by its own digest, not what the image says."""
+    expected = sums_of(workshop.build().path)
+    first, second = sorted((workshop.cache / "layers").glob("*.json"))[:2]
+    kept = json.loads(first.read_text())
+    other = json.loads(second.read_text())
+    first.write_text(json.dumps(kept | {key: other[key] for key in ("digest", "size", "unpackedSize")}))
+    result = workshop.build("--replace")
+    if result.code == 0:
+        assert sums_of(result.path) == expected
+    else:
+        assert result.code == 4
+        assert sums_of(next(workshop.output.iterdir())) == expected
+
+
+# locks that do not fit
+
+
+def test_locked_refuses_a_missing_lock(workshop: Workshop) -> None:
+    result = workshop.build("--locked")
+    assert (result.error, result.code) == ("lock-outdated", 6)
+    assert str(workshop.lock) in result.err
+    assert not workshop.lock.exists()
+    assert workshop.upstream.requests == ()
+
+
+def test_locked_refuses_the_lock_of_another_recipe(workshop: Workshop) -> None:
+    workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache)
+    before = workshop.lock.read_bytes()
+    workshop.write_recipe(extra=[])
+    result = workshop.build("--locked")
+    assert (result.error, result.code) == ("lock-outdated", 6)
+    assert "recipe changed" in result.err
+    assert workshop.lock.read_bytes() == before
+    assert workshop.left_in_output() == []
+
+
+def test_locked_refuses_the_lock_of_another_libzstd_and_names_both(workshop: Workshop) -> None:
+    workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache)
+    lock = json.loads(workshop.lock.read_text())
+    here, lock["compressor"]["library"] = lock["compressor"]["library"], "1.4.4"
+    workshop.lock.write_text(json.dumps(lock))
+    result = workshop.build("--locked")
+    assert (result.error, result.code) == ("lock-outdated", 6)
+    assert "1.4.4" in result.err
+    assert here in result.err
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "{", "null", '{"lockVersion": 2}', "\x00"])
+def test_a_lock_that_is_none_is_an_error_and_stays(text: str, workshop: Workshop) -> None:
+    workshop.lock.write_text(text)
+    result = workshop.build()
+    assert (result.error, result.code) == ("lock-malformed", 6)
+    assert str(workshop.lock) in result.err
+    assert workshop.lock.read_text() == text
+
+
+def test_a_registry_that_falls_silent_keeps_other_work(workshop: Workshop) -> None:
+    """One silent answer is asked again; nothing fails."""
+    workshop.upstream.fail(f"{HELLO}/blobs/*", Stall(after=10, seconds=1))
+    assert workshop.build().code == 0

@@ -1,176 +1,207 @@
-"""`verify` finds whatever happened to a bundle on the way."""
+"""Whatever happened to a bundle on its way is found, named, and ends with exit code 4."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import re
+import os
+import random
 import shutil
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bundler.errors import BundleDamagedError
-from bundler.progress import Silent
-from bundler.stages.verify import verify as verify_here
-from tests.build.conftest import command_for
+from tests.build.workshop import Result, Workshop
 from tests.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.command import CommandLine
 
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Path]:
-    """A whole bundle of two architectures; tests work on copies."""
+@pytest.fixture(scope="module", params=["zstd", "plain"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     with Upstream() as upstream:
-        command = command_for(tmp_path_factory.mktemp("made") / "builder", upstream)
-        bundle = command.build(command.recipe(arch="amd64, arm64", extra="docker.io/example/hello:1.0"))
-    return command, bundle
+        workshop = Workshop(tmp_path_factory.mktemp("verify"), upstream)
+        workshop.write_recipe(layers=request.param, arch=("amd64", "arm64"))
+        assert workshop.build().code == 0
+        yield workshop
 
 
 @pytest.fixture
-def copy(made: tuple[CommandLine, Path], tmp_path: Path) -> Path:
-    return shutil.copytree(made[1], tmp_path / "stick")
+def bundle(made: Workshop, tmp_path: Path) -> Path:
+    (source,) = made.output.iterdir()
+    return shutil.copytree(source, tmp_path / "stick")
 
 
-def verify(made: tuple[CommandLine, Path], bundle: Path) -> subprocess.CompletedProcess[str]:
-    return made[0].run("verify", bundle)
+def verify(made: Workshop, bundle: Path) -> Result:
+    return made.run("verify", bundle)
 
 
-def damaged(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    assert done.returncode == 4, done.stderr
-    assert "error[bundle-damaged]" in done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr
+def sha256sum(bundle: Path) -> bool:
+    command = ["sha256sum", "--quiet", "-c", "SHA256SUMS"]
+    return subprocess.run(command, cwd=bundle, capture_output=True, check=False).returncode == 0
 
 
-def sum_again(bundle: Path) -> None:
-    """Write SHA256SUMS as somebody would who covers up a damage."""
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(bundle).as_posix()}\n"
-        for path in sorted(bundle.rglob("*"), key=lambda path: path.relative_to(bundle).as_posix())
-        if path.is_file() and path.name != "SHA256SUMS"
-    ]
+def refused(made: Workshop, bundle: Path, *named: str) -> None:
+    result = verify(made, bundle)
+    assert (result.error, result.code) == ("bundle-damaged", 4), result.err
+    for name in named:
+        assert name in result.err
+
+
+def files_of(bundle: Path) -> list[str]:
+    return sorted(path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file())
+
+
+def write_sums_anew(bundle: Path) -> None:
+    names = [name for name in files_of(bundle) if name != "SHA256SUMS"]
+    lines = [f"{hashlib.sha256((bundle / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (bundle / "SHA256SUMS").write_text("".join(lines))
 
 
-def test_a_whole_bundle_is_whole_also_for_sha256sum(made: tuple[CommandLine, Path], copy: Path) -> None:
-    done = verify(made, copy)
-    assert done.returncode == 0, done.stderr
-    assert "whole" in done.stdout
-    subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=copy, check=True, capture_output=True)
+def test_a_whole_bundle_is_whole_for_us_and_for_sha256sum(made: Workshop, bundle: Path) -> None:
+    result = verify(made, bundle)
+    assert result.code == 0, result.err
+    assert sha256sum(bundle)
 
 
-def test_any_flipped_byte_is_found_and_its_file_named(copy: Path) -> None:
-    for path in sorted(copy.rglob("*")):
-        if not path.is_file() or path.name in {"SHA256SUMS", "bundle.json", "lock.json"}:
-            continue
-        whole = path.read_bytes()
-        if not whole:
-            continue
-        broken = bytearray(whole)
-        broken[len(whole) // 2] ^= 1
-        path.write_bytes(broken)
-        with pytest.raises(BundleDamagedError, match=re.escape(path.relative_to(copy).as_posix())):
-            verify_here(copy, 2, Silent())
-        path.write_bytes(whole)
+def test_any_flipped_byte_is_found_and_its_file_named(made: Workshop, bundle: Path) -> None:
+    chance = random.Random(7)
+    for name in files_of(bundle):
+        path = bundle / name
+        good = path.read_bytes()
+        damaged = bytearray(good)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        result = verify(made, bundle)
+        assert result.code == 4, (name, result.err)
+        assert result.error
+        assert name in result.err
+        assert not sha256sum(bundle)
+        path.write_bytes(good)
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "lock.json"])
-def test_a_damaged_description_is_refused(made: tuple[CommandLine, Path], copy: Path, name: str) -> None:
-    path = copy / name
-    whole = path.read_bytes()
-    path.write_bytes(whole.replace(b"v1.34.1", b"v1.34.2"))
-    damaged(verify(made, copy), name)
-    path.write_bytes(whole[:-20])
-    done = verify(made, copy)
-    assert done.returncode in {2, 6}, done.stderr
-    assert name in done.stderr
+def test_missing_extra_and_truncated_files_are_all_named_at_once(made: Workshop, bundle: Path) -> None:
+    (bundle / "README.txt").unlink()
+    (bundle / "etc" / "autorun.inf").write_text("x")
+    archive = next((bundle / "images").iterdir())
+    os.truncate(archive, archive.stat().st_size - 1)
+    refused(made, bundle, "README.txt: missing", "etc/autorun.inf: does not belong", f"images/{archive.name}")
+    assert not sha256sum(bundle)
 
 
-CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a file is missing": (lambda bundle: (bundle / "etc/config.yaml").unlink(), "etc/config.yaml: missing"),
-    "a file is too much": (lambda bundle: (bundle / "images/extra.tar").write_text("x"), "images/extra.tar"),
-    "a file is cut short": (lambda bundle: (bundle / "install.sh").write_bytes(b"#!/bin/sh\n"), "install.sh"),
-    "a link stands for a file": (
-        lambda bundle: subprocess.run(["ln", "-sf", "/etc/hostname", str(bundle / "README.txt")], check=True),
-        "README.txt: no regular file",
-    ),
-    "a link to a folder": (lambda bundle: (bundle / "more").symlink_to("/etc"), "more"),
-    "two files are swapped": (
-        lambda bundle: (
-            (bundle / "bin/k3s-amd64").rename(bundle / "x"),
-            (bundle / "bin/k3s-arm64").rename(bundle / "bin/k3s-amd64"),
-            (bundle / "x").rename(bundle / "bin/k3s-arm64"),
-        ),
-        "bin/k3s-amd64",
-    ),
-    "the sums have DOS line ends": (
-        lambda bundle: (bundle / "SHA256SUMS").write_bytes(
-            (bundle / "SHA256SUMS").read_bytes().replace(b"\n", b"\r\n")
-        ),
-        "SHA256SUMS",
-    ),
-    "the sums lead out of the bundle": (
-        lambda bundle: (bundle / "SHA256SUMS").write_text(
-            (bundle / "SHA256SUMS").read_text() + f"{'0' * 64}  ../../etc/passwd\n"
-        ),
-        "SHA256SUMS",
-    ),
-    "the sums name a file twice": (
-        lambda bundle: (bundle / "SHA256SUMS").write_text(
-            (bundle / "SHA256SUMS").read_text() + (bundle / "SHA256SUMS").read_text().splitlines()[0] + "\n"
-        ),
-        "SHA256SUMS",
-    ),
-}
+def test_swapped_archives_are_found(made: Workshop, bundle: Path) -> None:
+    one, two = sorted((bundle / "images").glob("k3s-airgap*"))
+    one.rename(bundle / "x")
+    two.rename(one)
+    (bundle / "x").rename(two)
+    refused(made, bundle, one.name, two.name)
+    write_sums_anew(bundle)
+    refused(made, bundle, one.name, two.name, "not for")
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_happened_to_the_files_is_found(made: tuple[CommandLine, Path], copy: Path, change: str) -> None:
-    happen, word = CHANGES[change]
-    happen(copy)
-    damaged(verify(made, copy), word)
+def test_a_link_in_place_of_a_file_is_found_though_its_bytes_are_right(made: Workshop, bundle: Path) -> None:
+    path = bundle / "install.sh"
+    path.rename(bundle.parent / "elsewhere.sh")
+    path.symlink_to("../elsewhere.sh")
+    assert sha256sum(bundle), "sha256sum follows links"
+    refused(made, bundle, "install.sh: no regular file")
 
 
-def test_an_archive_of_the_other_architecture_is_refused_though_its_sum_is_right(
-    made: tuple[CommandLine, Path], copy: Path
-) -> None:
-    amd64 = (copy / "images/k3s-airgap-images-amd64.tar").read_bytes()
-    (copy / "images/k3s-airgap-images-arm64.tar").write_bytes(amd64)
-    sum_again(copy)
-    damaged(verify(made, copy), "linux/amd64, not for arm64")
+def test_a_link_to_a_folder_is_found(made: Workshop, bundle: Path) -> None:
+    (bundle / "more").symlink_to("etc")
+    refused(made, bundle, "more")
 
 
-def test_a_binary_of_the_other_architecture_is_refused_though_its_sum_is_right(
-    made: tuple[CommandLine, Path], copy: Path
-) -> None:
-    shutil.copyfile(copy / "bin/k3s-amd64", copy / "bin/k3s-arm64")
-    sum_again(copy)
-    damaged(verify(made, copy), "bin/k3s-arm64 is no program for arm64")
+def test_sums_with_windows_line_ends_are_found(made: Workshop, bundle: Path) -> None:
+    sums = bundle / "SHA256SUMS"
+    sums.write_bytes(sums.read_bytes().replace(b"\n", b"\r\n"))
+    refused(made, bundle, "SHA256SUMS")
 
 
-def test_an_image_left_out_of_archive_and_description_is_missed(made: tuple[CommandLine, Path], copy: Path) -> None:
-    described = json.loads((copy / "bundle.json").read_text())
-    described["archives"] = [each for each in described["archives"] if "edge-images" not in each["path"]]
-    (copy / "bundle.json").write_text(json.dumps(described))
-    for archive in (copy / "images").glob("edge-images-*"):
-        archive.unlink()
-    facts = (copy / "bundle.facts").read_text().splitlines(keepends=True)
-    (copy / "bundle.facts").write_text("".join(line for line in facts if "edge-images" not in line))
-    sum_again(copy)
-    damaged(verify(made, copy), "docker.io/example/hello:1.0 for arm64 is in no archive")
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "etc/../../outside", "./install.sh", "etc//x"])
+def test_sums_that_point_elsewhere_are_refused(name: str, made: Workshop, bundle: Path) -> None:
+    (bundle.parent / "outside").write_text("x")
+    with (bundle / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(b'x').hexdigest()}  {name}\n")
+    refused(made, bundle, "SHA256SUMS:")
 
 
-@pytest.mark.parametrize("place", ["nowhere", "empty"])
-def test_what_is_no_bundle_is_said_to_be_none(made: tuple[CommandLine, Path], tmp_path: Path, place: str) -> None:
-    (tmp_path / "empty").mkdir()
-    done = verify(made, tmp_path / place)
-    assert done.returncode == 2
-    assert "error[not-a-bundle]" in done.stderr
+def test_a_file_listed_twice_is_refused(made: Workshop, bundle: Path) -> None:
+    with (bundle / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{'0' * 64}  install.sh\n")
+    refused(made, bundle, "SHA256SUMS:")
+
+
+def test_sums_that_are_empty_leave_nothing_unsaid(made: Workshop, bundle: Path) -> None:
+    (bundle / "SHA256SUMS").write_bytes(b"")
+    refused(made, bundle, "install.sh", "bundle.json")
+
+
+def test_a_lock_that_cannot_be_read_is_damage_though_the_sums_agree(made: Workshop, bundle: Path) -> None:
+    (bundle / "lock.json").write_text("{}")
+    write_sums_anew(bundle)
+    refused(made, bundle, "lock.json")
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "bundle.json", "lock.json"])
+def test_a_folder_without_its_papers_is_no_bundle(name: str, made: Workshop, bundle: Path) -> None:
+    (bundle / name).unlink()
+    result = verify(made, bundle)
+    assert (result.error, result.code) == ("not-a-bundle", 2)
+    assert name in result.err
+
+
+def spoil_archive(bundle: Path) -> str:
+    path = min((bundle / "images").iterdir())
+    data = bytearray(path.read_bytes())
+    data[len(data) * 2 // 3] ^= 1
+    path.write_bytes(data)
+    return path.name
+
+
+def cut_archive(bundle: Path) -> str:
+    path = min((bundle / "images").iterdir())
+    os.truncate(path, path.stat().st_size * 2 // 3)
+    return path.name
+
+
+def empty_archive(bundle: Path) -> str:
+    path = min((bundle / "images").iterdir())
+    with tarfile.open(path, "w") as tar:
+        member = tarfile.TarInfo("oci-layout")
+        member.size = 2
+        tar.addfile(member, io.BytesIO(b"{}"))
+    return path.name
+
+
+def drop_archive(bundle: Path) -> str:
+    path = min((bundle / "images").glob("edge-*"))
+    path.unlink()
+    document = json.loads((bundle / "bundle.json").read_text())
+    document["archives"] = [each for each in document["archives"] if path.name not in each["path"]]
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    return "docker.io/example/hello:1.0"
+
+
+def wrong_binary(bundle: Path) -> str:
+    shutil.copy(bundle / "bin" / "k3s-amd64", bundle / "bin" / "k3s-arm64")
+    return "bin/k3s-arm64"
+
+
+def foreign_facts(bundle: Path) -> str:
+    with (bundle / "bundle.facts").open("a") as facts:
+        facts.write("evil=$(reboot)\n")
+    return "bundle.facts"
+
+
+@pytest.mark.parametrize("harm", [spoil_archive, cut_archive, empty_archive, drop_archive, wrong_binary, foreign_facts])
+def test_sums_made_anew_after_damage_do_not_hide_it(harm: Callable[[Path], str], made: Workshop, bundle: Path) -> None:
+    named = harm(bundle)
+    write_sums_anew(bundle)
+    assert sha256sum(bundle)
+    refused(made, bundle, named)

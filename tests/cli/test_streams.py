@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bundler.cli.main import VERBS
-from tests.build.conftest import command_for
-from tests.command import ROOT
+from tests.command import ROOT, command_for
 from tests.upstream import Drip, Filler, Upstream, standard_content
 
 if TYPE_CHECKING:

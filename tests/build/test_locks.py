@@ -1,0 +1,210 @@
+"""A lock stays until its recipe changes or somebody asks for another; what moved is said aloud."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.build.workshop import Workshop, sums_of
+from tests.upstream import EXTRA_IMAGE
+from tests.upstream.routes import CHANNELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEW, OLD = "v1.34.1+k3s1", "v1.30.0+k3s1"
+
+
+def move_channel(workshop: Workshop, tag: str) -> None:
+    body = json.loads(workshop.upstream.document(CHANNELS).body)
+    for entry in body["data"]:
+        if entry["name"] == "stable":
+            entry["latest"] = tag
+    workshop.upstream.put(CHANNELS, json.dumps(body).encode(), "application/json")
+
+
+def move_tag(workshop: Workshop) -> None:
+    """Let the extra image's tag point to what another image's does."""
+    other = workshop.upstream.document("/v2/rancher/mirrored-pause/manifests/3.6")
+    workshop.upstream.put_document("/v2/example/hello/manifests/1.0", other)
+    for digest in json.loads(other.body)["manifests"]:
+        name = digest["digest"]
+        path = f"/v2/rancher/mirrored-pause/manifests/{name}"
+        manifest = workshop.upstream.document(path)
+        workshop.upstream.put_document(path.replace("rancher/mirrored-pause", "example/hello"), manifest)
+        parts = json.loads(manifest.body)
+        for blob in (parts["config"], *parts["layers"]):
+            path_of_blob = f"/v2/rancher/mirrored-pause/blobs/{blob['digest']}"
+            workshop.upstream.put_document(
+                path_of_blob.replace("rancher/mirrored-pause", "example/hello"),
+                workshop.upstream.document(path_of_blob),
+            )
+
+
+def lock(workshop: Workshop, *more: object) -> tuple[int, str, str]:
+    result = workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache, *more)
+    return result.code, result.out, result.err
+
+
+def test_the_lock_lies_beside_the_recipe_and_its_path_is_printed(workshop: Workshop) -> None:
+    code, out, _ = lock(workshop)
+    assert (code, out) == (0, f"{workshop.lock}\n")
+    locked = json.loads(workshop.lock.read_text())
+    assert locked["release"] == NEW
+    assert [each["arch"] for each in locked["architectures"]] == ["arm64"]
+
+
+def test_lock_json_prints_the_very_lock(workshop: Workshop) -> None:
+    code, out, _ = lock(workshop, "--json")
+    assert code == 0
+    assert out.encode() == workshop.lock.read_bytes()
+
+
+def test_a_lock_is_the_same_each_time_it_is_made(workshop: Workshop, tmp_path: Path) -> None:
+    lock(workshop, "--jobs", 1)
+    other = Workshop(tmp_path / "other", workshop.upstream)
+    other.run("lock", other.recipe, "--jobs", 8, "--cache-dir", other.cache, env={"PYTHONHASHSEED": "77"})
+    assert other.lock.read_bytes() == workshop.lock.read_bytes()
+
+
+def test_a_channel_that_moves_does_not_move_the_lock(workshop: Workshop) -> None:
+    bundle = workshop.build().path
+    before, sums = workshop.lock.read_bytes(), sums_of(bundle)
+    move_channel(workshop, OLD)
+    move_tag(workshop)
+    assert workshop.build("--replace").path == bundle
+    assert workshop.build("--replace", "--locked").path == bundle
+    assert workshop.lock.read_bytes() == before
+    assert sums_of(bundle) == sums
+
+
+def test_update_moves_the_lock_and_shows_what_moved(workshop: Workshop) -> None:
+    lock(workshop)
+    move_channel(workshop, OLD)
+    code, _, err = lock(workshop, "--update")
+    assert code == 0
+    assert f"release {NEW} -> {OLD}" in err
+    assert "- docker.io/rancher/klipper-lb:v0.4.13 (arm64)" in err
+    assert "+ docker.io/rancher/klipper-lb:v0.4.7 (arm64)" in err
+    assert json.loads(workshop.lock.read_text())["release"] == OLD
+
+
+def test_update_shows_a_tag_that_was_pushed_anew_by_both_digests(workshop: Workshop) -> None:
+    lock(workshop)
+    before = json.loads(workshop.lock.read_text())["architectures"][0]["recipeImages"][0]["manifest"]
+    move_tag(workshop)
+    code, _, err = lock(workshop, "--update")
+    after = json.loads(workshop.lock.read_text())["architectures"][0]["recipeImages"][0]["manifest"]
+    assert code == 0
+    assert before != after
+    line = next(line for line in err.splitlines() if EXTRA_IMAGE in line and "~" in line)
+    assert before[:19] in line
+    assert after[:19] in line
+
+
+def test_update_of_what_did_not_move_changes_no_byte(workshop: Workshop) -> None:
+    lock(workshop)
+    before = workshop.lock.read_bytes()
+    assert lock(workshop, "--update")[0] == 0
+    assert workshop.lock.read_bytes() == before
+
+
+def test_a_changed_recipe_is_locked_anew_aloud(workshop: Workshop) -> None:
+    assert workshop.build().code == 0
+    workshop.write_recipe(extra=[], release=OLD)
+    result = workshop.build()
+    assert result.path.name == "edge-v1.30.0-k3s1-arm64"
+    assert "the recipe changed" in result.err
+    assert f"release {NEW} -> {OLD}" in result.err
+    assert f"- {EXTRA_IMAGE} (arm64)" in result.err
+
+
+def test_quiet_or_not_the_lock_is_the_same(workshop: Workshop) -> None:
+    assert workshop.build("--quiet").err == ""
+    assert workshop.lock.exists()
+
+
+def test_comments_order_and_engine_do_not_outdate_a_lock(workshop: Workshop) -> None:
+    lock(workshop)
+    text = workshop.recipe.read_text().replace("engine: registry\n", "engine: docker\n")
+    workshop.recipe.write_text(f"# a comment\n\n{text}# another\n")
+    assert lock(workshop, "--check")[0] == 0
+    lines = workshop.recipe.read_text().splitlines(keepends=True)
+    release = next(line for line in lines if line.startswith("release:"))
+    lines.remove(release)
+    workshop.recipe.write_text("".join([*lines, release]))
+    assert lock(workshop, "--check")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["components: {disable: [traefik]}\n", "site: {config: {write-kubeconfig-mode: '0644'}}\n"],
+)
+def test_check_sees_a_change_and_asks_nobody(more: str, workshop: Workshop) -> None:
+    lock(workshop)
+    before = workshop.lock.read_bytes()
+    workshop.write_recipe(more=more)
+    workshop.upstream.forget_requests()
+    code, out, err = lock(workshop, "--check")
+    assert (code, out) == (6, "")
+    assert "error[lock-outdated]" in err
+    assert str(workshop.lock) in err
+    assert workshop.upstream.requests == ()
+    assert workshop.lock.read_bytes() == before
+
+
+def test_check_of_no_lock_makes_none(workshop: Workshop) -> None:
+    assert lock(workshop, "--check")[0] == 6
+    assert not workshop.lock.exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [("--release", OLD), ("--level", "3"), ("--layers", "plain"), ("--arch", "amd64"), ("--arch", "arm64,arm")],
+)
+def test_an_override_is_locked_apart(override: tuple[str, str], workshop: Workshop) -> None:
+    lock(workshop)
+    before = workshop.lock.read_bytes()
+    result = workshop.build(*override)
+    assert result.code == 0, result.err
+    assert workshop.lock.read_bytes() == before
+    apart = list((workshop.cache / "locks").glob("edge-*.lock.json"))
+    assert len(apart) == 1
+    move_channel(workshop, OLD)
+    assert workshop.build(*override, "--replace").path == result.path, "a lock apart is kept as well"
+
+
+@pytest.mark.parametrize("override", [("--release", "stable"), ("--arch", "arm64"), ("--level", "1")])
+def test_an_override_that_changes_nothing_uses_the_recipes_lock(override: tuple[str, str], workshop: Workshop) -> None:
+    lock(workshop)
+    assert workshop.build("--locked", *override).code == 0
+    assert not list((workshop.cache / "locks").iterdir())
+
+
+def test_a_failed_update_leaves_the_lock(workshop: Workshop) -> None:
+    lock(workshop)
+    before = workshop.lock.read_bytes()
+    workshop.upstream.remove("/v2/example/hello/manifests/1.0")
+    code, out, _ = lock(workshop, "--update")
+    assert (code, out) == (3, "")
+    assert workshop.lock.read_bytes() == before
+    assert sorted(path.name for path in workshop.folder.iterdir()) == ["cache", "edge.lock.json", "edge.yaml"]
+
+
+def test_the_bundle_carries_the_lock_it_was_made_of(workshop: Workshop) -> None:
+    bundle = workshop.build().path
+    assert (bundle / "lock.json").read_bytes() == workshop.lock.read_bytes()
+
+
+def test_the_lock_of_another_libzstd_is_made_anew_aloud(workshop: Workshop) -> None:
+    lock(workshop)
+    fresh = workshop.lock.read_bytes()
+    old = json.loads(fresh)
+    old["compressor"]["library"] = "1.4.4"
+    workshop.lock.write_text(json.dumps(old))
+    result = workshop.build()
+    assert result.code == 0
+    assert "1.4.4" in result.err
+    assert workshop.lock.read_bytes() == fresh
