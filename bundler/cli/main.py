@@ -6,13 +6,14 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 from bundler import __version__
 from bundler.cli import build, cache, completion, doctor, inspect, lock, plan, recipes, schema, verify
 from bundler.cli.progress import Reporter, reporter
-from bundler.errors import BundlerError, RecipeError, UsageError
+from bundler.errors import BundlerError, RecipeError, RecipeMistake, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         progress.close()
-        print("interrupted; what was fetched is kept, run the same command to go on", file=sys.stderr)
+        print(_INTERRUPTED, file=sys.stderr)
         return 128 + _Signals.last
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,6 +103,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(mistake.exit_code)
 
 
+_INTERRUPTED = "interrupted; what was fetched is kept, run the same command to go on"
+_PATIENCE = 3.0  # seconds: enough to take back what was pulled into a Docker engine
+
+
 class _Signals:
     last = int(signal.SIGINT)
 
@@ -114,10 +119,19 @@ def _watch_signals(progress: Reporter) -> None:
         signal.signal(signal.SIGINT, _leave)
         signal.signal(signal.SIGTERM, _leave)
         progress.cancel()
+        # A thread that waits for a silent server sees no next byte.
+        patience = threading.Timer(_PATIENCE, _give_up, (number,))
+        patience.daemon = True
+        patience.start()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+def _give_up(number: int) -> None:
+    print(_INTERRUPTED, file=sys.stderr, flush=True)
+    os._exit(128 + number)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  by signal.signal
@@ -133,8 +147,18 @@ def _show(error: BundlerError, *, verbose: bool) -> None:
     print(f"{label}: {error.what}\nhint: {error.hint}", file=sys.stderr)
     if isinstance(error, RecipeError) and os.environ.get("GITHUB_ACTIONS") == "true":
         for mistake in error.mistakes:
-            told = f"{mistake.path}: {mistake.what}".replace("%", "%25").replace("\n", "%0A")
-            print(f"::error file={error.source},line={mistake.line},col={mistake.column}::{told}", file=sys.stderr)
+            print(_annotation(error.source, mistake), file=sys.stderr)
+
+
+def _annotation(source: str, mistake: RecipeMistake) -> str:
+    """Write a mistake as GitHub shows it beside the line; the runner reads stderr too (docs, workflow commands)."""
+    text = f"{mistake.path}: {mistake.what}" if mistake.path else mistake.what
+    place = _escaped(source).replace(":", "%3A").replace(",", "%2C")
+    return f"::error file={place},line={mistake.line},col={mistake.column}::{_escaped(text)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _show_bug(error: Exception, *, verbose: bool) -> None:

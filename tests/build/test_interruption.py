@@ -1,97 +1,168 @@
-"""A build that is interrupted goes on where it stopped."""
+"""Whatever ends a build in the middle: no half bundle, and what arrived is not fetched again."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import signal
+import subprocess
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import command_for, sums
-from tests.upstream import Drip, Filler, Upstream, standard_content
+from tests.build.workshop import LIMIT, Workshop, sizes_below
+from tests.upstream import Content, Drip, Filler, Stall, Upstream, standard_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-    from tests.command import CommandLine
+TAG = "v1.34.1+k3s1"
+MIB = 1 << 20
+BINARY = f"/releases/{TAG}/k3s-arm64"
 
-BIG = 12  # MiB of the one big layer
+
+def bulky(mebibytes: int) -> Content:
+    """The standard content with a layer and a binary of that size each."""
+    content = standard_content(Filler(mebibytes))
+    old = content.release(TAG)
+    binary = old.assets["k3s-arm64"] + hashlib.shake_256(b"binary").digest(mebibytes * MIB)
+    digest = hashlib.sha256(binary).hexdigest()
+    sums = f"{digest}  k3s-arm64\n".encode()
+    new = replace(old, assets={**old.assets, "k3s-arm64": binary, "sha256sum-arm64.txt": sums})
+    return replace(content, releases=tuple(new if each is old else each for each in content.releases))
+
+
+def blob_of(content: Content) -> str:
+    image = next(each for each in content.images if "klipper-helm:v0.9.8" in each.reference)
+    return f"/v2/*/blobs/{max(image.on('arm64').layers, key=lambda layer: len(layer.data)).digest}"
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream(standard_content(Filler(BIG, compressible=False))) as running:
-        yield running
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """A build that takes 4 s for each of two transfers of 2 MiB."""
+    content = bulky(2)
+    with Upstream(content) as upstream:
+        workshop = Workshop(tmp_path_factory.mktemp("slow"), upstream)
+        workshop.write_recipe(extra=[])
+        assert workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache).code == 0
+        for pattern in (BINARY, blob_of(content)):
+            upstream.fail(pattern, Drip(512 << 10), None)
+        yield workshop
 
 
-@pytest.fixture
-def command(tmp_path: Path, upstream: Upstream) -> CommandLine:
-    return command_for(tmp_path / "builder", upstream)
-
-
-def big_layer(upstream: Upstream) -> tuple[str, int]:
-    """The path pattern and size of the one big layer, for arm64."""
-    image = next(image for image in upstream.content.release("v1.34.1+k3s1").images if "klipper-helm" in str(image))
-    layer = max(upstream.content.image(str(image)).on("arm64").layers, key=lambda layer: len(layer.data))
-    return f"*/blobs/{layer.digest}", len(layer.data)
-
-
-def wait_for_bytes(upstream: Upstream, pattern: str, command: CommandLine, count: int) -> None:
-    """Wait until the part of the transfer has `count` bytes."""
-    digest = pattern.rpartition(":")[2]
-    part = command.folder / ".cache/k3s-bundler/partial" / digest
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if part.exists() and part.stat().st_size >= count:
-            return
+def until(what: Callable[[], bool], child: subprocess.Popen[str]) -> None:
+    begun = time.monotonic()
+    while not what():
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() - begun < LIMIT
         time.sleep(0.01)
-    raise AssertionError(f"{part} never had {count} bytes")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_build_soon_leaves_no_bundle_and_the_next_run_goes_on(
-    command: CommandLine, upstream: Upstream, number: signal.Signals, code: int
-) -> None:
-    recipe = command.recipe(arch="arm64")
-    pattern, size = big_layer(upstream)
-    upstream.fail(pattern, Drip(bytes_per_second=2 << 20))
-    building = command.start("build", recipe, "--engine", "registry", "--output", command.folder / "dist")
-    wait_for_bytes(upstream, pattern, command, 1 << 20)
-    building.send_signal(number)
-    began = time.monotonic()
-    _, said = building.communicate(timeout=20)
-
-    assert building.returncode == code, said
-    assert time.monotonic() - began < 5
-    assert "Traceback" not in said
-    assert command.built() == []
+def test_an_interrupted_build_ends_at_once_and_goes_on_later(number: signal.Signals, code: int, slow: Workshop) -> None:
+    upstream, content = slow.upstream, slow.upstream.content
+    blob = blob_of(content)
+    child = slow.start(*slow.arguments())
+    until(lambda: min(upstream.bytes_sent(BINARY), upstream.bytes_sent(blob)) > MIB, child)
+    begun = time.monotonic()
+    child.send_signal(number)
+    out, err = child.communicate(timeout=LIMIT)
+    assert time.monotonic() - begun < 10
+    assert child.returncode == code
+    assert out == ""
+    assert "Traceback" not in err
+    assert "interrupted" in err
+    assert slow.left_in_output() == []
+    assert sizes_below(slow.cache / "partial") > 1.5 * MIB
     upstream.heal()
-    command.build(recipe)
-    assert upstream.bytes_sent(pattern) <= size * 1.05 + (1 << 20), "bytes in flight when the signal came are allowed"
+    assert slow.build().code == 0
+    for pattern in (BINARY, blob):
+        assert upstream.bytes_sent(pattern) <= 1.05 * 2 * MIB + (64 << 10)
+    assert sizes_below(slow.cache / "partial") == 0
 
 
-def test_killed_at_random_points_nothing_much_is_fetched_twice(tmp_path: Path, upstream: Upstream) -> None:
-    command = command_for(tmp_path / "killed", upstream)
-    recipe = command.recipe(arch="arm64")
-    assert command.run("lock", recipe).returncode == 0
-    pattern, size = big_layer(upstream)
-    chance = random.Random(20261123)
-    upstream.fail(pattern, Drip(bytes_per_second=8 << 20), times=None)
-    for point in sorted(chance.sample(range(1 << 20, size), 3)):
-        building = command.start("build", recipe, "--engine", "registry", "--output", command.folder / "dist")
-        wait_for_bytes(upstream, pattern, command, point)
-        building.kill()
-        building.communicate()
-    upstream.heal()
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_build_that_waits_for_a_silent_server_ends_at_once(number: signal.Signals, code: int, slow: Workshop) -> None:
+    slow.upstream.heal()
+    for pattern in (BINARY, "/v2/*/blobs/*"):
+        slow.upstream.fail(pattern, Stall(after=1000), None)
+    child = slow.start(*slow.arguments())
+    until(lambda: slow.upstream.bytes_sent(BINARY) > 0, child)
+    time.sleep(0.3)
+    begun = time.monotonic()
+    child.send_signal(number)
+    _, err = child.communicate(timeout=LIMIT)
+    assert time.monotonic() - begun < 10
+    assert child.returncode == code
+    assert "Traceback" not in err
+    assert slow.left_in_output() == []
 
-    bundle = sums(command.build(recipe))
 
-    in_flight = 3 * (256 << 10)  # what a socket holds when its reader dies
-    assert upstream.bytes_sent(pattern) <= size * 1.05 + in_flight
-    other = command_for(tmp_path / "undisturbed", upstream)
-    other_recipe = other.recipe(arch="arm64")
-    (other.folder / "edge.lock.json").write_bytes((command.folder / "edge.lock.json").read_bytes())
-    assert sums(other.build(other_recipe, "--locked")) == bundle
+def test_a_second_signal_needs_no_patience(slow: Workshop) -> None:
+    child = slow.start(*slow.arguments())
+    until(lambda: slow.upstream.bytes_sent(BINARY) > 0, child)
+    child.send_signal(signal.SIGINT)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=LIMIT)
+    assert child.returncode == 130
+    assert slow.left_in_output() == []
+
+
+def test_a_build_killed_at_any_moment_loses_next_to_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    content, chance = bulky(20), random.Random(11)
+    blob = blob_of(content)
+    with Upstream(content) as upstream:
+        workshop = Workshop(tmp_path_factory.mktemp("killed"), upstream)
+        workshop.write_recipe(extra=[])
+        for pattern in (BINARY, blob):
+            upstream.fail(pattern, Drip(4 * MIB), None)
+        for part in (0.2, 0.5, 0.8):
+            goal = (part + chance.uniform(-0.1, 0.1)) * 40 * MIB
+            child = workshop.start(*workshop.arguments())
+            until(lambda goal=goal: upstream.bytes_sent(BINARY) + upstream.bytes_sent(blob) > goal, child)  # type: ignore[misc]
+            child.kill()
+            child.communicate()
+            assert [name for name in workshop.left_in_output() if not name.startswith(".")] == []
+        upstream.heal()
+        result = workshop.build()
+        assert result.code == 0, result.err
+        assert upstream.bytes_sent(BINARY) + upstream.bytes_sent(blob) <= 1.05 * 40 * MIB
+    assert workshop.left_in_output() == [result.path.name]
+    assert sizes_below(workshop.cache / "partial") == 0
+
+
+def test_a_build_killed_while_it_packs_leaves_nothing_that_hinders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with Upstream(standard_content(Filler(20))) as upstream:
+        workshop = Workshop(tmp_path_factory.mktemp("killed"), upstream)
+        whole = workshop.build()
+        assert whole.code == 0
+        for delay in (0.0, 0.02, 0.05):
+            child = workshop.start(*workshop.arguments("--replace"))
+            until(lambda: any(name.endswith(".partial") for name in workshop.left_in_output()), child)
+            time.sleep(delay)
+            child.kill()
+            child.communicate()
+            assert workshop.run("verify", whole.path).code == 0
+        assert workshop.build("--replace").code == 0
+        assert workshop.left_in_output() == [whole.path.name]
+        assert not list((workshop.cache / "tmp").iterdir())
+
+
+def test_the_memory_a_build_takes_does_not_grow_with_its_layers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A process of its own measures: the peak of a child forked from here would count this one's memory."""
+    measure = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    )
+    from tests.build.workshop import COMMAND
+
+    with Upstream(standard_content(Filler(300, compressible=True))) as upstream:
+        workshop = Workshop(tmp_path_factory.mktemp("memory"), upstream)
+        for layers in ("zstd", "plain"):
+            workshop.write_recipe(layers=layers)
+            command = [COMMAND[0], "-c", measure, *COMMAND, *map(str, workshop.arguments("--replace", "--quiet"))]
+            kibibytes = int(subprocess.check_output(command, env=workshop.variables(), cwd=workshop.folder))
+            assert kibibytes < 256 << 10, layers
