@@ -37,6 +37,9 @@ def base(init: Init) -> Path:
             _debootstrap(init, made)
             _prepare(init, made)
             made.rename(ready)
+        except OSError:
+            if not ready.is_dir():  # another run was faster
+                raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return ready

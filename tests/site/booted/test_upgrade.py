@@ -67,13 +67,11 @@ def test_containers_outlive_an_upgrade(systemd_host: Host) -> None:
 
 
 def run_container(host: Host, name: str) -> None:
-    """Start a container that sleeps, through the containerd of the stand-in."""
+    """Start a container that sleeps, through the containerd of the stand-in; it comes back when it sleeps."""
     host.shell(CONTAINERS_ALLOWED)
-    host.shell(
-        f"k3s ctr -n k8s.io run -d --snapshotter native {OLD_IMAGES[0]} {name} /bin/busybox sleep 600".replace(
-            "k3s", "/usr/local/bin/k3s", 1
-        )
-    )
+    command = f"ctr -n k8s.io run -d --snapshotter native {OLD_IMAGES[0]} {name} /bin/busybox sleep 600"
+    host.shell(f"/usr/local/bin/k3s {command}")
+    host.shell("for i in $(seq 100); do pgrep -f '^/bin/busybox sleep' && break; sleep 0.1; done")
 
 
 CONTAINERS_ALLOWED = (  # systemd-nspawn gives its host the v1 controllers read-only
