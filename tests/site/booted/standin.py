@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMPILERS = {"amd64": "x86_64-linux-gnu-gcc", "arm64": "aarch64-linux-gnu-gcc"}
+_SAY = "/bin/busybox cat /etc/message; /bin/busybox sleep 1"  # ctr may miss what a shorter life says
 _SOURCE = Path(__file__).with_name("standin.c")
 
 
@@ -50,7 +51,7 @@ def _image(reference: str, arch: str, program: bytes, blobs: dict[str, bytes]) -
     config = {
         "architecture": arch,
         "os": "linux",
-        "config": {"Entrypoint": ["/bin/busybox", "cat", "/etc/message"]},
+        "config": {"Entrypoint": ["/bin/busybox", "sh", "-c", _SAY]},
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
     }
     manifest = {
