@@ -11,6 +11,7 @@ log() { # TEXT
 # A reader that went away (`| head`) or a full /dev/stdout never stops an install.
 put() { # EVENT NAME TEXT
   log "$1: $3"
+  if [ -n "$quiet" ] && [ "$1" != result ]; then return 0; fi
   if [ -n "$json" ]; then
     printf '{"event":"%s","name":"%s","text":"%s"}\n' "$1" "$2" "$(json_text "$3")" 2>/dev/null || :
   else

@@ -34,7 +34,7 @@ K3S_TOKEN, ...) mean what they mean for get.k3s.io; docs/installer.md of k3s-bun
   --force NAME         let the preflight error NAME pass; may be repeated
   --allow-downgrade    install an older release than the one that is here
   --json               one JSON object a line on stdout
-  --quiet              no steps, only errors
+  --quiet              no steps, only the result, warnings and errors
   --help               this text
 
 Exit codes: 0 done, 1 unforeseen failure, 2 wrong use, 4 damaged bundle, 5 this host cannot take it, 6 another install

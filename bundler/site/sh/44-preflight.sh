@@ -16,7 +16,7 @@ check_root() {
 }
 
 preflight() {
-  [ -n "$quiet$json" ] || step 'Looking for what stands in the way'
+  step 'Looking for what stands in the way'
   check_binary
   check_targets
   check_room
