@@ -20,7 +20,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _READ = 1 << 18
-_PIECE = 1 << 10  # bytes given to zstd at once: they unpack to 32 MiB at most, whatever they claim
+_LONGEST_HEADER = 18  # bytes of a frame header (RFC 8878, 3.1.1.1)
+_PIECE = 1 << 10  # bytes given to zstd at once where its blocks are not known: they unpack to 32 MiB at most
+_BLOCKS = 8  # blocks given to zstd at once: they unpack to 1 MiB at most (RFC 8878, 3.1.1.2.4)
 
 
 class Sink(Protocol):
@@ -163,6 +165,49 @@ class _Gunzip(io.RawIOBase):
         return plain
 
 
+class _Blocks:
+    """Follows the blocks of one frame (RFC 8878, 3.1.1), so that much can be unpacked at once in little memory."""
+
+    def __init__(self) -> None:
+        self._left: int | None = None  # bytes of the present block still to come; None before the first one
+        self._known = True
+
+    def fitting(self, data: bytes, start: int) -> int:
+        """Say how many bytes from `start` on unpack to little; 0 when it takes more bytes to tell."""
+        if not self._known:
+            return min(_PIECE, len(data) - start)
+        if self._left is None:
+            return self._header(data, start)
+        end = start
+        for _ in range(_BLOCKS):
+            if self._left == 0:
+                if end + 3 > len(data) or not self._known:
+                    break
+                self._left = self._block(int.from_bytes(data[end : end + 3], "little"))
+            taken = min(self._left, len(data) - end)
+            self._left -= taken
+            end += taken
+        return end - start
+
+    def _header(self, data: bytes, start: int) -> int:
+        if len(data) - start <= len(ZSTD_MAGIC):
+            return 0
+        if not data.startswith(ZSTD_MAGIC, start):
+            self._known = False  # a skippable frame, or rubbish
+            return len(ZSTD_MAGIC)
+        size = zstandard.frame_header_size(data[start : start + _LONGEST_HEADER])
+        if len(data) - start < size:
+            return 0
+        self._left = 0
+        return size
+
+    def _block(self, header: int) -> int:
+        """Give the bytes of a block with its header; after the last one comes nothing that unpacks to more."""
+        self._known = not header & 1
+        repeats = header >> 1 & 3 == 1
+        return 3 + (1 if repeats else header >> 3)
+
+
 class _Unzstd(io.RawIOBase):
     """Plain bytes of a zstd stream of one or more frames.
 
@@ -173,6 +218,7 @@ class _Unzstd(io.RawIOBase):
         self._source = source
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
         self._frame = self._decompressor.decompressobj()
+        self._blocks = _Blocks()
         self._inside = False
         self._packed, self._used = b"", 0
         self._plain = memoryview(b"")
@@ -183,22 +229,30 @@ class _Unzstd(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
         while not self._plain:
-            if self._used == len(self._packed):
-                self._packed, self._used = self._source.read(_READ), 0
-            if not self._packed:
+            if not self._inside:
+                self._frame, self._blocks = self._decompressor.decompressobj(), _Blocks()
+            piece = self._piece()
+            if not piece:
                 if self._inside:
                     raise ValueError("the zstd data is cut short")
                 return 0
-            self._plain = memoryview(self._take())
+            self._plain = memoryview(self._unpack(piece))
         taken, self._plain = self._plain[: len(view)], self._plain[len(view) :]
         view[: len(taken)] = taken
         return len(taken)
 
-    def _take(self) -> bytes:
-        if not self._inside:
-            self._frame = self._decompressor.decompressobj()
-        piece = self._packed[self._used : self._used + _PIECE]
-        self._used += len(piece)
+    def _piece(self) -> bytes:
+        """Take bytes that unpack to little; none at the end."""
+        while not (size := self._blocks.fitting(self._packed, self._used)):
+            more = self._source.read(_READ)
+            self._packed, self._used = self._packed[self._used :] + more, 0
+            if not more:
+                size = len(self._packed)
+                break
+        self._used += size
+        return self._packed[self._used - size : self._used]
+
+    def _unpack(self, piece: bytes) -> bytes:
         try:
             plain = self._frame.decompress(piece)
         except zstandard.ZstdError as error:
