@@ -20,6 +20,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _READ = 1 << 18
+_LONG_DISTANCE = 8 << 20  # bytes
 _LONGEST_HEADER = 18  # bytes of a frame header (RFC 8878, 3.1.1.1)
 _PIECE = 1 << 10  # bytes given to zstd at once where its blocks are not known: they unpack to 32 MiB at most
 _BLOCKS = 8  # blocks given to zstd at once: they unpack to 1 MiB at most (RFC 8878, 3.1.1.2.4)
@@ -66,6 +67,13 @@ class FrameWriter:
     def finish(self) -> None:
         """End the frame."""
         self._sink.write(self._stream.flush())
+
+
+def memory_of(compressor: Compressor) -> int:
+    """Say how many bytes a `FrameWriter` takes at most: its tables, the window, and those of long distances."""
+    # The library's own estimate divides by zero when long distances are matched, so without them (0.25).
+    tables = zstandard.ZstdCompressionParameters.from_level(compressor.level, window_log=compressor.window_log)
+    return tables.estimated_compression_context_size() + (1 << compressor.window_log) + _LONG_DISTANCE
 
 
 def frame(data: bytes, compressor: Compressor) -> bytes:

@@ -6,6 +6,8 @@ Inflate, hash and compress run as one stream: no unpacked layer is ever written 
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive import zstd
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18
 
+MEMORY = 200 << 20
+"""Bytes that all layers being packed at a time may take, two excepted: with the rest of the process below 256 MiB."""
+
 
 class Intake:
     """What engines deliver to: packed layers and configs of one lock. Safe to use from several threads."""
@@ -26,6 +31,7 @@ class Intake:
     def __init__(self, store: Store, compressor: Compressor) -> None:
         self.store = store
         self._compressor = compressor
+        self._packing = threading.BoundedSemaphore(_at_a_time(compressor))
 
     def packed(self, diff_id: Digest) -> PackedLayer | None:
         """Find the packed form of a layer, if it is there."""
@@ -62,8 +68,13 @@ class Intake:
     def pack(self, stream: BinaryIO, source: str, wanted: set[Digest], task: Task) -> PackedLayer | None:
         """Pack a layer if it turns out to be one of `wanted` diff_ids; otherwise nothing remains of it.
 
-        Raises IntegrityError when the compressed stream is damaged.
+        Waits while as many layers are being packed as cores and memory allow. Raises IntegrityError when the
+        compressed stream is damaged.
         """
+        with self._packing:
+            return self._pack(stream, source, wanted, task)
+
+    def _pack(self, stream: BinaryIO, source: str, wanted: set[Digest], task: Task) -> PackedLayer | None:
         plain = hashlib.sha256()
         size = 0
         with self.store.writer() as writer:
@@ -86,3 +97,8 @@ class Intake:
             layer = PackedLayer(diff_id=diff_id, digest=writer.commit(), size=writer.size, unpacked_size=size)
         self.store.remember_packed_layer(packed_layer_key(diff_id, self._compressor), layer)
         return layer
+
+
+def _at_a_time(compressor: Compressor) -> int:
+    """Say how many layers to pack at a time: more than cores only push each other's windows out of the caches."""
+    return min(len(os.sched_getaffinity(0)), max(2, MEMORY // zstd.memory_of(compressor)))
