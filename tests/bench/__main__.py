@@ -30,17 +30,20 @@ def main() -> int:
     rounds = 1 if arguments.quick else arguments.rounds
     corpus = _corpus(folder, quick=arguments.quick)
     only = arguments.only.split(",") if arguments.only else [each.name for each in CONTESTANTS]
-    results = _contest(folder, corpus, only, rounds)
+    results = _contest(folder, corpus, only, rounds, arguments.output)
     counts = [4, 16] if arguments.quick else arguments.scale
     measured = _scale(folder, counts, 1 if arguments.quick else arguments.scale_mib) if counts else []
-    text = tables(corpus, results, measured)
-    print(text)
+    print(tables(corpus, results, measured))
     if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "bench.md").write_text(text)
-        (arguments.output / "bench.json").write_text(document(corpus, results, measured))
-        (arguments.output / "bench.svg").write_text(chart(results))
+        _write(arguments.output, corpus, results, measured)
     return 0
+
+
+def _write(output: Path, corpus: Corpus, results: Results, measured: Sequence[Scaled]) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "bench.md").write_text(tables(corpus, results, measured))
+    (output / "bench.json").write_text(document(corpus, results, measured))
+    (output / "bench.svg").write_text(chart(results))
 
 
 def _corpus(folder: Path, *, quick: bool) -> Corpus:
@@ -59,7 +62,7 @@ def _make(module: str, *arguments: str | Path) -> None:
     subprocess.run([sys.executable, "-m", module, *arguments], check=True)
 
 
-def _contest(folder: Path, corpus: Corpus, only: Sequence[str], rounds: int) -> Results:
+def _contest(folder: Path, corpus: Corpus, only: Sequence[str], rounds: int, output: Path | None) -> Results:
     results: Results = {}
     with Arena(folder / "arena", corpus) as arena:
         for number in range(rounds):
@@ -69,6 +72,8 @@ def _contest(folder: Path, corpus: Corpus, only: Sequence[str], rounds: int) -> 
                     results.setdefault(each.name, []).append(run)
                     told = f"{number + 1}/{rounds} {each.name}: {run.wall:.2f} s, CPU {run.cpu:.2f} s"
                     print(told, file=sys.stderr, flush=True)
+            if output:  # a round takes minutes: one that fails later leaves the earlier ones
+                _write(output, corpus, results, ())
     return results
 
 
