@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -30,6 +31,7 @@ from bundler.model.digest import Digest, digest_from_hex, parse_digest
 from bundler.model.platform import Platform
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
 
 JSON_LIMIT = 20 << 20
@@ -153,9 +155,13 @@ class _Checker:
             self._compare(digest, raw.hash.hexdigest())
             return digest
         plain = hashlib.sha256()
-        with zstd.inflated(raw) as unpacked:  # type: ignore[arg-type]
+        # A second core hashes while this one unpacks; at most one chunk waits.
+        with zstd.inflated(raw) as unpacked, ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:  # type: ignore[arg-type]
+            hashing: Future[None] | None = None
             while chunk := unpacked.read(1 << 20):
-                plain.update(chunk)
+                if hashing:
+                    hashing.result()
+                hashing = beside.submit(plain.update, chunk)
         self._compare(digest, raw.hash.hexdigest())
         return digest_from_hex(plain.hexdigest())
 

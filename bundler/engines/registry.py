@@ -25,26 +25,32 @@ class RegistryEngine:
         self._distribution = distribution
 
     def pull(self, images: Sequence[LockedImage], intake: Intake, jobs: int, progress: Progress) -> None:
-        """Bring each config and each layer once, however many images share it."""
-        for image in {image.config: image for image in images}.values():
-            if not intake.store.has(image.config):
-                body = self._distribution.config(parse_reference(image.reference), image.config)
-                intake.take_config(body, image.config, image.reference)
+        """Bring each config and each layer once, however many images share it.
+
+        The biggest layers come first: one that came last would keep a single core busy while the others wait.
+        """
+        configs = {image.config: image for image in images if not intake.store.has(image.config)}
         wanted = {
             layer.diff_id: (image, layer)
             for image in images
             for layer in image.layers
             if not intake.packed(layer.diff_id)
         }
-        progress.expect(sum(layer.size for _, layer in wanted.values()))
+        layers = sorted(wanted.values(), key=lambda each: -each[1].size)
+        progress.expect(sum(layer.size for _, layer in layers))
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
         try:
-            tasks = [pool.submit(self._bring, image, layer, intake, progress) for image, layer in wanted.values()]
+            tasks = [pool.submit(self._bring_config, image, intake) for image in configs.values()]
+            tasks += [pool.submit(self._bring, image, layer, intake, progress) for image, layer in layers]
             done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             for task in done:
                 task.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _bring_config(self, image: LockedImage, intake: Intake) -> None:
+        body = self._distribution.config(parse_reference(image.reference), image.config)
+        intake.take_config(body, image.config, image.reference)
 
     def _bring(self, image: LockedImage, layer: LockedLayer, intake: Intake, progress: Progress) -> None:
         title = f"{image.reference} {layer.digest[7:19]}"
