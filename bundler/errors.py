@@ -101,6 +101,12 @@ class UnsupportedArchitectureError(UsageError):
     name = "architecture-unsupported"
 
 
+class EngineUnfitError(UsageError):
+    """The engine cannot give what the recipe wants of it."""
+
+    name = "engine-unfit"
+
+
 class OutputExistsError(UsageError):
     """The place of the new bundle is taken."""
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bundler.archive import tar, zstd
 from bundler.archive.layout import (
-    MANIFEST_TYPE,
+    LAYER_TYPES,
+    MANIFEST_TYPES,
     NAME_ANNOTATION,
     OCI_LAYOUT,
     PLAIN_LAYER_TYPE,
-    ZSTD_LAYER_TYPE,
     DockerEntry,
     IndexEntry,
     blob_name,
@@ -40,7 +40,10 @@ JSON_LIMIT = 20 << 20
 
 @dataclass(frozen=True)
 class ArchivedImage:
-    """An image as an archive has it. `size` is bytes as its blobs lie in the archive, shared ones included."""
+    """An image as an archive has it. `size` is bytes as its blobs lie in the archive, shared ones included.
+
+    `layer_types` are the media types of its layers, each once.
+    """
 
     name: str
     platform: Platform
@@ -48,6 +51,7 @@ class ArchivedImage:
     config: Digest
     layers: tuple[Digest, ...]
     size: int
+    layer_types: frozenset[str]
 
 
 def check_archive(path: Path) -> tuple[ArchivedImage, ...]:
@@ -61,7 +65,7 @@ def check_archive(path: Path) -> tuple[ArchivedImage, ...]:
             stream = zstd.unzstd(file) if path.name.endswith(".zst") else file
             for member in tar.own_members(stream, path.name):
                 checker.take(member)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise checker.fault(f"not as the OCI image layout demands: {error}") from None
     return checker.images()
 
@@ -72,6 +76,7 @@ class _Manifest:
     platform: Platform
     digest: Digest
     size: int
+    media_type: str
 
 
 @dataclass
@@ -108,7 +113,7 @@ class _Checker:
             digest = parse_digest(descriptor["digest"])
             platform = Platform(**descriptor["platform"])
             name = descriptor["annotations"][NAME_ANNOTATION]
-            self.index.append(_Manifest(name, platform, digest, descriptor["size"]))
+            self.index.append(_Manifest(name, platform, digest, descriptor["size"], descriptor["mediaType"]))
             self._await(digest, descriptor["size"], "manifest", descriptor["mediaType"])
 
     def _await(self, digest: Digest, size: int, kind: str, media_type: str) -> None:
@@ -125,9 +130,11 @@ class _Checker:
         elif kind == "config":
             self.configs[digest] = self._json(member, digest)
         else:
-            if media_type != MANIFEST_TYPE:
+            if media_type not in MANIFEST_TYPES:
                 raise self.fault(f"{digest} is of the kind {media_type}")
             manifest = self.manifests[digest] = self._json(member, digest)
+            if manifest.get("mediaType", media_type) != media_type:
+                raise self.fault(f"{digest} is of another kind than its index says")
             config = manifest["config"]
             self._await(parse_digest(config["digest"]), config["size"], "config", config["mediaType"])
             for layer in manifest["layers"]:
@@ -147,7 +154,7 @@ class _Checker:
     def _unpack(self, member: tar.Member, digest: Digest, media_type: str) -> Digest:
         assert member.content is not None  # noqa: S101  a member of our own tar is a file
         raw = _Hashed(member.content)
-        if media_type not in {ZSTD_LAYER_TYPE, PLAIN_LAYER_TYPE}:
+        if media_type not in LAYER_TYPES:
             raise self.fault(f"layer {digest} is of the kind {media_type}")
         if media_type == PLAIN_LAYER_TYPE:
             while raw.read(1 << 20):
@@ -177,7 +184,10 @@ class _Checker:
             raise self.fault("oci-layout, index.json or manifest.json is missing")
         try:
             images = tuple(self._image(entry) for entry in self.index)
-            index = index_json(IndexEntry(each.name, str(each.platform), each.digest, each.size) for each in self.index)
+            index = index_json(
+                IndexEntry(each.name, str(each.platform), each.digest, each.size, each.media_type)
+                for each in self.index
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise self.fault(f"not as the OCI image layout demands: {error}") from None
         docker = docker_json(DockerEntry(each.name, each.config, each.layers) for each in images)
@@ -201,7 +211,8 @@ class _Checker:
         if stated != entry.platform:
             raise self.fault(f"{entry.name} is of {stated}, but its index says {entry.platform}")
         size = entry.size + manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"])
-        return ArchivedImage(entry.name, stated, entry.digest, config_digest, layers, size)
+        types = frozenset(layer["mediaType"] for layer in manifest["layers"])
+        return ArchivedImage(entry.name, stated, entry.digest, config_digest, layers, size, types)
 
 
 def _order(images: tuple[ArchivedImage, ...]) -> list[str]:

@@ -23,6 +23,18 @@ INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 PLAIN_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 ZSTD_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
+MANIFEST_TYPES = (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json")
+LAYER_TYPES = frozenset(
+    {
+        PLAIN_LAYER_TYPE,
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        ZSTD_LAYER_TYPE,
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    }
+)
+"""What registries call layers; the last two words of Docker's are told from their bytes."""
 
 NAME_ANNOTATION = "io.containerd.image.name"
 TAG_ANNOTATION = "org.opencontainers.image.ref.name"
@@ -30,10 +42,14 @@ TAG_ANNOTATION = "org.opencontainers.image.ref.name"
 
 @dataclass(frozen=True)
 class ImageContent:
-    """An image with the layers it was packed into, one for each layer of the image, in its order."""
+    """An image with the layers it was packed into, one for each layer of the image, in its order.
+
+    `manifest` is the registry's own, byte for byte; only the form `registry` has it.
+    """
 
     image: LockedImage
     layers: tuple[PackedLayer, ...]
+    manifest: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,7 @@ class IndexEntry(NamedTuple):
     platform: str
     manifest: Digest
     size: int
+    media_type: str = MANIFEST_TYPE
 
 
 class DockerEntry(NamedTuple):
@@ -111,7 +128,7 @@ def arrange(contents: Iterable[ImageContent], form: LayerForm) -> tuple[ArchiveM
         for blob in own:
             blobs.setdefault(blob.name, blob)
     index = [
-        IndexEntry(_name(each), each.image.platform, digest_of(manifest), len(manifest))
+        IndexEntry(_name(each), each.image.platform, digest_of(manifest), len(manifest), manifest_type(manifest))
         for each, manifest in zip(ordered, manifests, strict=True)
     ]
     docker = [
@@ -130,7 +147,7 @@ def index_json(entries: Iterable[IndexEntry]) -> bytes:
     """Write `index.json`."""
     descriptors = [
         {
-            "mediaType": MANIFEST_TYPE,
+            "mediaType": entry.media_type,
             "digest": entry.manifest,
             "size": entry.size,
             # containerd takes the first name as it is; skopeo and podman look for the bare tag in the second.
@@ -161,16 +178,23 @@ def _name(content: ImageContent) -> str:
 
 
 def _digest(layer: PackedLayer, form: LayerForm) -> Digest:
-    return layer.digest if form == "zstd" else layer.diff_id
+    return layer.diff_id if form == "plain" else layer.digest
 
 
 def _member(layer: PackedLayer, form: LayerForm) -> ArchiveMember:
-    if form == "zstd":
-        return StoredBlob(blob_name(layer.digest), layer.digest, layer.size)
-    return PlainLayer(blob_name(layer.diff_id), layer)
+    if form == "plain":
+        return PlainLayer(blob_name(layer.diff_id), layer)
+    return StoredBlob(blob_name(layer.digest), layer.digest, layer.size)
+
+
+def manifest_type(manifest: bytes) -> str:
+    """Say what a manifest calls itself; OCI's need not say it (image-spec, manifest.md)."""
+    return str(json.loads(manifest).get("mediaType") or MANIFEST_TYPE)
 
 
 def _manifest(content: ImageContent, form: LayerForm) -> bytes:
+    if content.manifest is not None:
+        return content.manifest
     layers = [
         {
             "mediaType": ZSTD_LAYER_TYPE if form == "zstd" else PLAIN_LAYER_TYPE,

@@ -69,7 +69,12 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     session = open_session()
     mirrors = recipe.sources.registries
     engine = choose_engine(
-        args.engine or recipe.engine, Distribution(session, mirrors), mirrors, progress, keep_images=args.keep_images
+        args.engine or recipe.engine,
+        Distribution(session, mirrors),
+        mirrors,
+        progress,
+        layers=lock.layers,
+        keep_images=args.keep_images,
     )
     bring(lock, WithArchives(engine, ordered.folder), session, store, args.jobs, progress)
     bundle = assemble(recipe, lock, store, target, args.jobs, progress, replace=args.replace)

@@ -38,7 +38,9 @@ def configure_recipe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--release", metavar="R", help="k3s release instead of the recipe's: a channel or an exact tag")
     parser.add_argument("--level", type=int, metavar="N", help="zstd level instead of the recipe's, 1 to 19")
-    parser.add_argument("--layers", metavar="FORM", help="form of layers instead of the recipe's: zstd or plain")
+    parser.add_argument(
+        "--layers", metavar="FORM", help="form of layers instead of the recipe's: zstd, plain or registry"
+    )
 
 
 def configure_cache(parser: argparse.ArgumentParser) -> None:

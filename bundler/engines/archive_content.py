@@ -65,12 +65,16 @@ class NamedImage:
 
 @dataclass(frozen=True)
 class ArchiveContent:
-    """Everything an archive holds. Make it with `read_archive`."""
+    """Everything an archive holds. Make it with `read_archive`.
+
+    `written_here` are the manifests that the archive does not have and that were written for it.
+    """
 
     archive: LockedArchive
     images: tuple[NamedImage, ...]
     blobs: Mapping[Digest, _Blob]
     json: Mapping[Digest, bytes]
+    written_here: frozenset[Digest]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -197,6 +201,7 @@ class _Reader:
         self._source = source
         self._by_name: dict[str, _Blob] = {}
         self._json: dict[Digest, bytes] = {}
+        self._written: set[Digest] = set()
 
     def take(self, member: tar.Member) -> None:
         """Hash a member and what it unpacks to, and keep it when it may be JSON."""
@@ -236,7 +241,7 @@ class _Reader:
             ) from None
         blobs = {blob.digest: blob for blob in self._by_name.values()}
         by_diff_id = {blob.diff_id: blob for blob in self._by_name.values()}
-        return ArchiveContent(archive, images, {**by_diff_id, **blobs}, self._json)
+        return ArchiveContent(archive, images, {**by_diff_id, **blobs}, self._json, frozenset(self._written))
 
     def _read(self, name: str) -> Any:
         return json.loads(self._json[self._by_name[name].digest])
@@ -267,6 +272,7 @@ class _Reader:
             body = plain_manifest(config.digest, config.size, [(diff_id, sizes[diff_id]) for diff_id in diff_ids])
             digest = digest_of(body)
             self._json[digest] = body
+            self._written.add(digest)
             yield NamedImage(
                 _full_names(entry.get("RepoTags") or []), Descriptor(MANIFEST_TYPE, digest, len(body), None)
             )

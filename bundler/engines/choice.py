@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from bundler.engines.daemon import connect
 from bundler.engines.docker import DockerEngine
 from bundler.engines.registry import RegistryEngine
-from bundler.errors import DaemonPermissionError, DaemonUnavailableError
+from bundler.errors import DaemonPermissionError, DaemonUnavailableError, EngineUnfitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bundler.engines.daemon import DaemonFacts
     from bundler.engines.distribution import Distribution
     from bundler.engines.engine import Engine
+    from bundler.model.lock import LayerForm
     from bundler.model.recipe import EngineChoice
     from bundler.progress import Progress
 
@@ -24,18 +26,33 @@ def choose_engine(
     mirrors: Mapping[str, Sequence[str]],
     progress: Progress,
     *,
+    layers: LayerForm,
     keep_images: bool,
 ) -> Engine:
     """Take the engine asked for; `auto` is Docker when a daemon answers, else the embedded registry client.
 
-    Raises DaemonUnavailableError or DaemonPermissionError when Docker was asked for by name.
+    Layers in the form `registry` need a daemon with the containerd image store, because the other stores unpack what
+    they pull and lose the registry's bytes. Raises DaemonUnavailableError, DaemonPermissionError or EngineUnfitError
+    when Docker was asked for by name.
     """
     if name == "registry":
         return RegistryEngine(distribution)
     try:
-        return DockerEngine(connect(), mirrors, keep_images=keep_images)
-    except (DaemonUnavailableError, DaemonPermissionError) as error:
+        daemon = connect()
+        if layers == "registry" and not (facts := daemon.facts()).keeps_registry_bytes:
+            raise registry_bytes_lost(facts)
+        return DockerEngine(daemon, mirrors, keep_images=keep_images)
+    except (DaemonUnavailableError, DaemonPermissionError, EngineUnfitError) as error:
         if name == "docker":
             raise
         progress.note(f"engine registry: {error.what}")
         return RegistryEngine(distribution)
+
+
+def registry_bytes_lost(facts: DaemonFacts) -> EngineUnfitError:
+    """Say why a daemon whose image store unpacks everything is of no use for layers in the form `registry`."""
+    return EngineUnfitError(
+        f"images.layers is registry, but Docker {facts.version} with its {facts.storage} image store unpacks what it "
+        "pulls and has the registry's manifests and layers no more",
+        hint='use --engine registry, or switch the daemon to the containerd image store ("containerd-snapshotter")',
+    )

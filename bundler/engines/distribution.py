@@ -9,9 +9,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from bundler.archive.layout import MANIFEST_TYPES
 from bundler.engines.authorization import RegistryAuthorization
 from bundler.engines.credentials import find_credentials
-from bundler.engines.manifest import INDEX_TYPES, MANIFEST_TYPES
+from bundler.engines.manifest import INDEX_TYPES
 from bundler.errors import (
     AccessDeniedError,
     AssetNotFoundError,

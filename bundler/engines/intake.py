@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from bundler.archive import zstd
 from bundler.errors import DigestMismatchError, IntegrityError
 from bundler.model.digest import Digest, digest_from_hex, digest_of
-from bundler.model.lock import Compressor, LockedImage, PackedLayer, packed_layer_key
+from bundler.model.lock import Compressor, LockedImage, LockedLayer, PackedLayer, packed_layer_key, registry_layer_key
 
 if TYPE_CHECKING:
     from bundler.progress import Task
@@ -38,9 +38,38 @@ class Intake:
         layer = self.store.packed_layer(packed_layer_key(diff_id, self._compressor))
         return layer if layer and layer.diff_id == diff_id else None
 
+    def stored(self, layer: LockedLayer) -> PackedLayer | None:
+        """Find what a layer is in the store, if it is there."""
+        return self.packed(layer.diff_id)
+
+    def names(self, layer: LockedLayer) -> tuple[Digest, ...]:
+        """List the digests of which any will do for a layer: as the registry has it, and unpacked."""
+        return layer.digest, layer.diff_id
+
     def lacks(self, image: LockedImage) -> bool:
-        """Say whether the config or a layer of `image` is still to be brought."""
-        return not self.store.has(image.config) or any(self.packed(layer.diff_id) is None for layer in image.layers)
+        """Say whether the config, a layer or a wanted manifest of `image` is still to be brought."""
+        return (
+            not self.store.has(image.config)
+            or any(self.stored(layer) is None for layer in image.layers)
+            or self.lacks_manifest(image)
+        )
+
+    def lacks_manifest(self, image: LockedImage) -> bool:  # noqa: ARG002  the form `registry` says something else
+        """Say whether the registry's manifest of `image` is wanted and still to be brought."""
+        return False
+
+    def take_manifest(self, data: bytes, image: LockedImage, source: str) -> None:
+        """Keep the registry's manifest; raises DigestMismatchError when it is not that of the lock."""
+        found = digest_of(data)
+        if found != image.manifest:
+            raise DigestMismatchError(
+                f"{source} gave a manifest {found} instead of {image.manifest}", hint="run the build again"
+            )
+        self.store.put(data)
+
+    def take(self, stream: BinaryIO, layer: LockedLayer, source: str, task: Task) -> PackedLayer:
+        """Take a layer of the lock in any form that `names` allows; raises as `take_layer` does."""
+        return self.take_layer(stream, layer.diff_id, source, task)
 
     def take_config(self, data: bytes, digest: Digest, source: str) -> None:
         """Keep a config; raises DigestMismatchError when it is not the one asked for."""
@@ -97,6 +126,69 @@ class Intake:
             layer = PackedLayer(diff_id=diff_id, digest=writer.commit(), size=writer.size, unpacked_size=size)
         self.store.remember_packed_layer(packed_layer_key(diff_id, self._compressor), layer)
         return layer
+
+
+class VerbatimIntake(Intake):
+    """Keeps manifests and layers as the registry has them, for the form `registry`; they are proven all the same."""
+
+    def stored(self, layer: LockedLayer) -> PackedLayer | None:
+        """Find the registry's own bytes of a layer."""
+        found = self.store.packed_layer(registry_layer_key(layer))
+        return found if found and (found.digest, found.diff_id) == (layer.digest, layer.diff_id) else None
+
+    def names(self, layer: LockedLayer) -> tuple[Digest, ...]:
+        """Take nothing but the registry's own bytes."""
+        return (layer.digest,)
+
+    def lacks_manifest(self, image: LockedImage) -> bool:
+        """Say whether the manifest is still to be brought."""
+        return not self.store.has(image.manifest)
+
+    def pack(self, stream: BinaryIO, source: str, wanted: set[Digest], task: Task) -> PackedLayer | None:  # noqa: ARG002
+        """Take no layer that only unpacks to the right bytes."""
+        return None
+
+    def take(self, stream: BinaryIO, layer: LockedLayer, source: str, task: Task) -> PackedLayer:
+        """Keep a layer as it comes; raises DigestMismatchError for other bytes, IntegrityError for damaged ones."""
+        plain, size = hashlib.sha256(), 0
+        with self.store.writer() as writer:
+            raw = _Copied(stream, writer)
+            try:
+                with zstd.inflated(cast("BinaryIO", raw)) as unpacked:
+                    while chunk := unpacked.read(CHUNK):
+                        plain.update(chunk)
+                        size += len(chunk)
+                        task.advance(len(chunk))
+                while raw.read(CHUNK):  # what follows the end of compressed data belongs to the blob
+                    pass
+            except ValueError as error:
+                raise IntegrityError(
+                    f"{source}: {error}", hint="run the build again; the layer arrived damaged"
+                ) from None
+            found = digest_from_hex(raw.hash.hexdigest()), digest_from_hex(plain.hexdigest())
+            if found != (layer.digest, layer.diff_id):
+                raise DigestMismatchError(
+                    f"{source} gave {found[0]}, which unpacks to {found[1]}, for the layer {layer.digest} of the "
+                    f"registry, which unpacks to {layer.diff_id}",
+                    hint="the image's config and its layers do not belong together; push the image again",
+                )
+            kept = PackedLayer(diff_id=layer.diff_id, digest=writer.commit(), size=writer.size, unpacked_size=size)
+        self.store.remember_packed_layer(registry_layer_key(layer), kept)
+        return kept
+
+
+class _Copied:
+    """A stream whose bytes are hashed and written elsewhere as they are read."""
+
+    def __init__(self, stream: BinaryIO, target: zstd.Sink) -> None:
+        self._stream, self._target = stream, target
+        self.hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.hash.update(data)
+        self._target.write(data)
+        return data
 
 
 def _at_a_time(compressor: Compressor) -> int:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from bundler.archive.layout import LAYER_TYPES, MANIFEST_TYPES
 from bundler.errors import MalformedAnswerError, MissingPlatformError, UnsupportedImageError, WrongArchitectureError
 from bundler.model.digest import Digest, parse_digest
 from bundler.model.platform import Architecture, Platform, rank
@@ -17,20 +18,6 @@ from bundler.model.platform import Architecture, Platform, rank
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-LAYER_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.layer.v1.tar",
-        "application/vnd.oci.image.layer.v1.tar+gzip",
-        "application/vnd.oci.image.layer.v1.tar+zstd",
-        "application/vnd.docker.image.rootfs.diff.tar",
-        "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        "application/vnd.docker.image.rootfs.diff.tar.zstd",
-    }
 )
 _WORD = re.compile(r"[!-~]{0,200}")
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"

@@ -30,17 +30,19 @@ class RegistryEngine:
         The biggest layers come first: one that came last would keep a single core busy while the others wait.
         """
         configs = {image.config: image for image in images if not intake.store.has(image.config)}
+        manifests = {image.manifest: image for image in images if intake.lacks_manifest(image)}
         wanted = {
-            layer.diff_id: (image, layer)
+            (intake.names(layer)[-1], layer.diff_id): (image, layer)
             for image in images
             for layer in image.layers
-            if not intake.packed(layer.diff_id)
+            if not intake.stored(layer)
         }
         layers = sorted(wanted.values(), key=lambda each: -each[1].size)
         progress.expect(sum(layer.size for _, layer in layers))
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
         try:
             tasks = [pool.submit(self._bring_config, image, intake) for image in configs.values()]
+            tasks += [pool.submit(self._bring_manifest, image, intake) for image in manifests.values()]
             tasks += [pool.submit(self._bring, image, layer, intake, progress) for image, layer in layers]
             done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             for task in done:
@@ -52,13 +54,17 @@ class RegistryEngine:
         body = self._distribution.config(parse_reference(image.reference), image.config)
         intake.take_config(body, image.config, image.reference)
 
+    def _bring_manifest(self, image: LockedImage, intake: Intake) -> None:
+        raw = self._distribution.manifest(parse_reference(image.reference), image.manifest)
+        intake.take_manifest(raw.body, image, image.reference)
+
     def _bring(self, image: LockedImage, layer: LockedLayer, intake: Intake, progress: Progress) -> None:
         title = f"{image.reference} {layer.digest[7:19]}"
         with intake.store.partial(layer.digest) as part, progress.task(title, layer.size) as task:
-            if intake.packed(layer.diff_id):  # another process may have brought it while this one waited
+            if intake.stored(layer):  # another process may have brought it while this one waited
                 return
             self._distribution.blob(parse_reference(image.reference), layer.digest, layer.size, part, task)
             with part.open("rb") as stream, progress.task(f"{title} pack", None) as packing:
-                intake.take_layer(stream, layer.diff_id, image.reference, packing)
+                intake.take(stream, layer, image.reference, packing)
             # The packed form is what stays; a second copy of every layer would double the cache.
             part.unlink()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from bundler.engines.intake import Intake
-    from bundler.model.lock import LockedImage
+    from bundler.model.lock import LockedImage, LockedLayer
     from bundler.progress import Task
 
 _NAMED_BY_DIGEST = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json|\.tar)?")
@@ -35,20 +35,21 @@ def take_save_stream(stream: BinaryIO, images: Sequence[LockedImage], intake: In
     """
     configs = {image.config: image for image in images}
     # A containerd store keeps layers as the registry has them, named by their compressed digest.
-    diff_ids = {
-        name: layer.diff_id for image in images for layer in image.layers for name in (layer.digest, layer.diff_id)
-    }
+    layers = {name: layer for image in images for layer in image.layers for name in intake.names(layer)}
+    manifests = {image.manifest: image for image in images if intake.lacks_manifest(image)}
     for member in tar.members(stream, source):
         if not member.regular or member.content is None:
             continue
         digest = _digest_in(member.name)
         if digest in configs:
             intake.take_config(member.content.read(), digest, source)
-        elif digest in diff_ids:
-            if intake.packed(diff_ids[digest]) is None:
-                intake.take_layer(member.content, diff_ids[digest], source, task)
+        elif digest in manifests:
+            intake.take_manifest(member.content.read(), manifests[digest], source)
+        elif digest in layers:
+            if intake.stored(layers[digest]) is None:
+                intake.take(member.content, layers[digest], source, task)
         else:
-            _take_by_content(member.name, member.content, configs.keys(), diff_ids.values(), intake, source, task)
+            _take_by_content(member.name, member.content, configs.keys(), layers.values(), intake, source, task)
     for image in images:
         _require_whole(image, intake, source)
 
@@ -57,7 +58,7 @@ def _take_by_content(
     name: str,
     content: BinaryIO,
     configs: Collection[Digest],
-    diff_ids: Collection[Digest],
+    layers: Collection[LockedLayer],
     intake: Intake,
     source: str,
     task: Task,
@@ -68,7 +69,7 @@ def _take_by_content(
         if digest_of(data) in configs:
             intake.take_config(data, digest_of(data), source)
     elif name.endswith(_LAYER_SUFFIXES):
-        missing = {diff_id for diff_id in diff_ids if intake.packed(diff_id) is None}
+        missing = {layer.diff_id for layer in layers if intake.stored(layer) is None}
         if missing:
             intake.pack(content, source, missing, task)
 
@@ -79,7 +80,9 @@ def _digest_in(name: str) -> Digest | None:
 
 
 def _require_whole(image: LockedImage, intake: Intake, source: str) -> None:
-    missing = [layer.diff_id for layer in image.layers if intake.packed(layer.diff_id) is None]
+    missing = [intake.names(layer)[-1] for layer in image.layers if intake.stored(layer) is None]
+    if intake.lacks_manifest(image):
+        missing.insert(0, image.manifest)
     if not intake.store.has(image.config):
         missing.insert(0, image.config)
     if missing:

@@ -19,7 +19,7 @@ LOCK_VERSION = 1
 Size = Annotated[int, Field(ge=0)]
 """Bytes."""
 
-LayerForm = Literal["zstd", "plain"]
+LayerForm = Literal["zstd", "plain", "registry"]
 """How layers lie in an image archive; see docs/decisions/0003-layer-forms.md."""
 
 
@@ -132,7 +132,7 @@ def parse_lock(data: bytes, source: str) -> Lock:
 
 
 class PackedLayer(Frozen):
-    """A layer as one zstd frame, by its own digest, and what it unpacks to."""
+    """A layer by its own digest, and what it unpacks to: one zstd frame, or the registry's blob in its form."""
 
     diff_id: DigestField
     digest: DigestField
@@ -143,3 +143,13 @@ class PackedLayer(Frozen):
 def packed_layer_key(diff_id: str, compressor: Compressor) -> str:
     """Name the result of packing `diff_id` with `compressor`: the digest of all inputs."""
     return digest_of(b"packed layer\n" + diff_id.encode() + b"\n" + compressor.to_json())
+
+
+def registry_layer_key(layer: LockedLayer) -> str:
+    """Name the proof that the registry's own bytes of a layer unpack to its diff_id."""
+    return digest_of(b"registry layer\n" + layer.digest.encode() + b"\n" + layer.diff_id.encode())
+
+
+def stored_layer_key(layer: LockedLayer, lock: Lock) -> str:
+    """Name what a layer of `lock` is in the store, in the form its archives want."""
+    return registry_layer_key(layer) if lock.layers == "registry" else packed_layer_key(layer.diff_id, lock.compressor)

@@ -241,7 +241,8 @@ class Images(Strict):
         default=(), description="images of the release's list to leave out: repository, or repository:tag"
     )
     layers: LayerForm = Field(
-        default="zstd", description="form of layers in the archives: zstd (smallest, k3s from v1.22), or plain"
+        default="zstd",
+        description="form of layers in the archives: zstd (smallest, k3s from v1.22), plain, registry (as published)",
     )
 
     @property

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bundler.model.lock import Lock, LockedImage
+    from bundler.model.lock import LayerForm, Lock, LockedImage
     from bundler.model.platform import Architecture
     from bundler.model.recipe import ArchiveSource, Recipe
     from bundler.progress import Progress
@@ -39,7 +39,8 @@ def lock_archives(recipe: Recipe, folder: Path, store: Store, progress: Progress
             f"images.extra names {name} and takes an image of that name from an archive", hint="remove one of the two"
         )
     return {
-        name: {arch: _only(name, arch, candidates, store) for arch in recipe.arch} for name, candidates in found.items()
+        name: {arch: _only(name, arch, candidates, recipe.images.layers, store) for arch in recipe.arch}
+        for name, candidates in found.items()
     }
 
 
@@ -87,7 +88,11 @@ def _meant(source: ArchiveSource, content: ArchiveContent) -> tuple[str, tuple[N
 
 
 def _only(
-    name: str, arch: Architecture, candidates: Iterable[tuple[ArchiveContent, NamedImage]], store: Store
+    name: str,
+    arch: Architecture,
+    candidates: Iterable[tuple[ArchiveContent, NamedImage]],
+    form: LayerForm,
+    store: Store,
 ) -> LockedImage:
     """Take the one candidate that is there for `arch`."""
     found: dict[str, LockedImage] = {}
@@ -98,6 +103,11 @@ def _only(
         except MissingPlatformError as error:
             missing.append(error)
             continue
+        if form == "registry" and locked.manifest in content.written_here:
+            raise UsageError(
+                f"images.layers is registry, but {content.archive.path} has lost the manifest of {name}",
+                hint="save it with skopeo copy (oci-archive:), or from Docker with the containerd image store",
+            )
         found.setdefault(locked.config, locked)
         store.put(content.config(locked))
     if len(found) > 1:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bundler.archive.zstd import compressor
+from bundler.engines.choice import registry_bytes_lost
 from bundler.engines.daemon import connect
 from bundler.engines.distribution import endpoints_of
 from bundler.errors import BundlerError, DiskFullError, HostError, LockError, NetworkError, host_error
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import requests
 
     from bundler.engines.daemon import DaemonFacts
+    from bundler.model.lock import LayerForm
     from bundler.model.recipe import EngineChoice, Recipe
 
 LEAST_ROOM = 2 << 30
@@ -85,7 +87,7 @@ class Surroundings:
 
 def examine(recipe: Recipe, engine: EngineChoice, around: Surroundings, session: requests.Session) -> Examination:
     """Look at engine, servers, proxies, disks, clock and compressor for a build of `recipe`; raises nothing of ours."""
-    used, engine_findings = _look_at_engine(engine)
+    used, engine_findings = _look_at_engine(engine, recipe.images.layers)
     seen = _Servers(recipe, session, around.clock)
     findings = [
         *engine_findings,
@@ -115,7 +117,9 @@ def _failed(subject: str, error: BundlerError, *, only_warn: bool = False) -> Fi
     )
 
 
-def _look_at_engine(wanted: EngineChoice) -> tuple[Literal["docker", "registry"] | None, list[Finding]]:
+def _look_at_engine(
+    wanted: EngineChoice, layers: LayerForm
+) -> tuple[Literal["docker", "registry"] | None, list[Finding]]:
     try:
         with closing(connect()) as connection:
             daemon = connection.facts()
@@ -128,6 +132,10 @@ def _look_at_engine(wanted: EngineChoice) -> tuple[Literal["docker", "registry"]
     findings = [_ok("docker", _daemon_text(daemon))]
     if wanted == "registry":
         return "registry", [*findings, _ok("engine", "registry, because it was asked for")]
+    if layers == "registry" and not daemon.keeps_registry_bytes:
+        unfit = registry_bytes_lost(daemon)
+        findings.append(_failed("engine", unfit, only_warn=wanted != "docker"))
+        return ("registry" if wanted == "auto" else None), findings
     why = "it was asked for" if wanted == "docker" else "its daemon answers"
     return "docker", [*findings, _ok("engine", f"docker, because {why}")]
 

@@ -9,7 +9,8 @@ from bundler.archive.writer import write_tar, write_tar_zst
 from bundler.errors import CacheDamagedError
 from bundler.k3s.behaviour import takes_zstd_archives
 from bundler.model.bundle import BundledArchive, BundledImage, archive_path
-from bundler.model.lock import PackedLayer, packed_layer_key
+from bundler.model.digest import digest_of
+from bundler.model.lock import PackedLayer, stored_layer_key
 from bundler.model.release import parse_release
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def _pack(
     folder: BundleFolder,
     progress: Progress,
 ) -> BundledArchive:
-    contents = [ImageContent(image, _packed_layers(image, lock, store)) for image in images]
+    contents = [
+        ImageContent(image, _packed_layers(image, lock, store), _manifest(image, lock, store)) for image in images
+    ]
     zst = lock.layers == "plain" and takes_zstd_archives(parse_release(lock.release))
     path = archive_path(stem, architecture.arch, ".tar.zst" if zst else ".tar")
     members = arrange(contents, lock.layers)
@@ -63,7 +66,7 @@ def _pack(
 def _packed_layers(image: LockedImage, lock: Lock, store: Store) -> tuple[PackedLayer, ...]:
     found = []
     for layer in image.layers:
-        packed = store.packed_layer(packed_layer_key(layer.diff_id, lock.compressor))
+        packed = store.packed_layer(stored_layer_key(layer, lock))
         if packed is None:
             raise CacheDamagedError(
                 f"layer {layer.diff_id} of {image.reference} vanished from the cache during the build",
@@ -71,6 +74,18 @@ def _packed_layers(image: LockedImage, lock: Lock, store: Store) -> tuple[Packed
             )
         found.append(packed)
     return tuple(found)
+
+
+def _manifest(image: LockedImage, lock: Lock, store: Store) -> bytes | None:
+    """Give the registry's own manifest where the form keeps it."""
+    if lock.layers != "registry":
+        return None
+    body = store.read(image.manifest)
+    if digest_of(body) != image.manifest:
+        raise CacheDamagedError(
+            f"the manifest of {image.reference} changed in the cache", hint="run: k3s-bundler cache verify"
+        )
+    return body
 
 
 def _bundled(content: ImageContent) -> BundledImage:

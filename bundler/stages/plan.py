@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bundler.model.bundle import bundle_name
 from bundler.model.frozen import Frozen
-from bundler.model.lock import Lock, Size, packed_layer_key
+from bundler.model.lock import Lock, Size, stored_layer_key
 from bundler.model.platform import Architecture
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def plan(lock: Lock, store: Store) -> Plan:
         for each in lock.architectures
     )
     packed = {
-        layer.diff_id: store.packed_layer(packed_layer_key(layer.diff_id, lock.compressor))
+        layer.diff_id: store.packed_layer(stored_layer_key(layer, lock))
         for image in lock.images
         for layer in image.layers
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from bundler.engines.intake import Intake
+from bundler.engines.intake import Intake, VerbatimIntake
 
 if TYPE_CHECKING:
     from bundler.engines.engine import Engine
@@ -20,11 +20,10 @@ def pull(lock: Lock, engine: Engine, store: Store, jobs: int, progress: Progress
     What is there already is read once and thrown away when it is damaged, so that the engine brings it again. Raises
     network, integrity and host errors.
     """
-    intake = Intake(store, lock.compressor)
+    intake = VerbatimIntake(store, lock.compressor) if lock.layers == "registry" else Intake(store, lock.compressor)
     kept = {image.config for image in lock.images}
-    kept |= {
-        packed.digest for image in lock.images for layer in image.layers if (packed := intake.packed(layer.diff_id))
-    }
+    kept |= {stored.digest for image in lock.images for layer in image.layers if (stored := intake.stored(layer))}
+    kept |= {image.manifest for image in lock.images if lock.layers == "registry"}
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         list(pool.map(store.verified, sorted(kept)))
     # Asked even when nothing is missing: an engine also tidies up what a killed build left in it.

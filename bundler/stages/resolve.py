@@ -25,7 +25,7 @@ from bundler.errors import (
     UsageError,
 )
 from bundler.k3s.assets import IMAGE_LIST, asset_url, binary_asset, checksum_asset
-from bundler.k3s.behaviour import takes_zstd_layers
+from bundler.k3s.behaviour import names_images_by_digest, takes_zstd_layers
 from bundler.k3s.channels import latest_of
 from bundler.k3s.checksums import checksum_of, parse_checksums
 from bundler.k3s.images import needed_images, parse_image_list
@@ -68,6 +68,8 @@ def resolve(
     names = {image.name for image in needed}
     recipe_images = tuple(image for image in recipe.images.references if image.name not in names)
     images = _Images(recipe.arch, distribution, store, progress).lock(needed + recipe_images, jobs)
+    if recipe.images.layers == "registry":
+        _require_registry_form([image for each in images.values() for image in each.values()], release, progress)
     architectures = tuple(
         LockedArchitecture(
             arch=arch,
@@ -101,6 +103,21 @@ def _require_layer_form(recipe: Recipe, release: Release) -> None:
         raise UsageError(
             f"images.layers is zstd, but the containerd of {release} unpacks no zstd layers (k3s does from v1.22 on)",
             hint="set images.layers: plain in the recipe",
+        )
+
+
+def _require_registry_form(images: Sequence[LockedImage], release: Release, progress: Progress) -> None:
+    """Refuse what a node could not unpack as the registry has it, and say what pins by digest need."""
+    for image in images:
+        if not takes_zstd_layers(release) and any(layer.media_type.endswith("zstd") for layer in image.layers):
+            raise UsageError(
+                f"images.layers is registry, but {image.reference} has zstd layers, which {release} does not unpack",
+                hint="set images.layers: plain in the recipe, or use k3s v1.22 or later",
+            )
+    if not names_images_by_digest(release):
+        progress.note(
+            f"{release} does not name imported images by digest: pods that pin repository@sha256:... need "
+            "`k3s ctr images tag` at the site (k3s does it itself from v1.32.11, v1.33.7, v1.34.3 and v1.35.0 on)"
         )
 
 

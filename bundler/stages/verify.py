@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from bundler.archive.check import ArchivedImage, check_archive
+from bundler.archive.layout import PLAIN_LAYER_TYPE, ZSTD_LAYER_TYPE
 from bundler.errors import BundleDamagedError, BundlerError, LockMalformedError, NotABundleError, host_error
 from bundler.model.bundle import FACTS, LOCK, MANIFEST, Bundle, BundledArchive, BundledImage, facts_text, read_bundle
-from bundler.model.lock import Lock, LockedArchitecture, parse_lock
+from bundler.model.lock import LayerForm, Lock, LockedArchitecture, parse_lock
 from bundler.model.platform import ELF_MACHINE, Platform, rank
 from bundler.site.folder import SUMS
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _SUM = re.compile(r"([0-9a-f]{64})  (\S[^\0\r\n]*)")
 _NOT_IN_SUMS = frozenset({SUMS, f"{SUMS}.sig"})
+_LAYER_TYPE: dict[LayerForm, str] = {"zstd": ZSTD_LAYER_TYPE, "plain": PLAIN_LAYER_TYPE}
 _SMALL = 64 << 20  # bytes of a JSON file in a bundle
 
 
@@ -134,7 +136,7 @@ def _check_content(folder: Path, bundle: Bundle, lock: Lock, progress: Progress)
         if machine != ELF_MACHINE[binary.arch]:
             yield f"{binary.path} is no program for {binary.arch}"
         archives = [archive for archive in bundle.archives if archive.arch == each.arch]
-        yield from _check_archives(folder, archives, each, progress)
+        yield from _check_archives(folder, archives, each, bundle.layers, progress)
 
 
 def _elf_machine(path: Path) -> int | None:
@@ -145,7 +147,7 @@ def _elf_machine(path: Path) -> int | None:
 
 
 def _check_archives(
-    folder: Path, archives: list[BundledArchive], locked: LockedArchitecture, progress: Progress
+    folder: Path, archives: list[BundledArchive], locked: LockedArchitecture, form: LayerForm, progress: Progress
 ) -> Iterator[str]:
     found: set[tuple[str, str]] = set()
     for archive in archives:
@@ -156,6 +158,7 @@ def _check_archives(
             yield error.what
             continue
         yield from _compare(archive, images)
+        yield from _check_form(archive, images, form)
         found |= {(image.name, image.config) for image in images}
     for image in locked.images:
         if (image.reference, image.config) not in found:
@@ -168,6 +171,16 @@ def _compare(archive: BundledArchive, images: tuple[ArchivedImage, ...]) -> Iter
             yield f"{archive.path}: {image.name} is for {image.platform}, not for {archive.arch}"
     if sorted(map(_essence, images)) != sorted(map(_essence_of_bundled, archive.images)):
         yield f"{archive.path} holds other images than {MANIFEST} says"
+
+
+def _check_form(archive: BundledArchive, images: tuple[ArchivedImage, ...], form: LayerForm) -> Iterator[str]:
+    """Layers must lie in the form the bundle states; in `registry`, under the very manifest of the registry."""
+    manifests = {image.name: image.manifest for image in archive.images}
+    for image in images:
+        if form == "registry" and image.manifest != manifests.get(image.name):
+            yield f"{archive.path}: {image.name} has another manifest than the registry's, {manifests.get(image.name)}"
+        if form != "registry" and image.layer_types - {_LAYER_TYPE[form]}:
+            yield f"{archive.path}: {image.name} has layers in another form than {form}"
 
 
 def _essence(image: ArchivedImage) -> tuple[str, str, str, int]:

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bundler.archive.layout import LAYER_TYPES, MANIFEST_TYPES
 from bundler.engines.manifest import (
     INDEX_TYPES,
-    LAYER_TYPES,
-    MANIFEST_TYPES,
     Config,
     Index,
     Manifest,

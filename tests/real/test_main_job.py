@@ -160,6 +160,29 @@ def test_plain_layers_load_in_containerd_after_k3s_unpacks_the_archive(
     )
 
 
+@pytest.mark.parametrize("arch", ["amd64", "arm"])
+def test_containerd_gets_the_registrys_own_manifests_in_the_registry_form(
+    command: CommandLine, images: ImageSet, containerd: Containerd, podman: Podman, arch: Architecture
+) -> None:
+    recipe = command.recipe(layers="registry", extra="docker.io/tests/zstd-layers:1.0")
+    refused = command.run("build", recipe, "--engine", "docker")
+    assert (refused.returncode, "error[engine-unfit]" in refused.stderr) == (2, True)
+    done = command.run("build", recipe, "--arch", arch)
+    assert done.returncode == 0, done.stderr
+    assert "engine registry: images.layers is registry, but Docker 20" in done.stderr
+
+    for archive in sorted((command.folder / done.stdout.strip() / "images").iterdir()):
+        containerd.import_archive(archive, unpack=arch == "amd64")
+        podman.load(archive)
+
+    wanted = (*images.k3s, images.zstd_layers)
+    assert {image.name for image in containerd.check() if image.complete} == {image.reference for image in wanted}
+    for image in wanted:
+        own = image.on(arch).manifest
+        assert containerd.content(own.digest) == own.content
+        assert podman.inspect(image.reference)["Architecture"] == arch
+
+
 def test_a_daemon_that_dies_in_the_middle_is_named_and_the_next_build_goes_on(
     command: CommandLine, docker_engine: DockerEngine
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bundler.errors import BundleDamagedError, NotABundleError
 from bundler.progress import Silent
 from bundler.stages.verify import verify
-from tests.build.conftest import command_for
+from tests.command import command_for
 from tests.site.bundles import Site, command_directory, make_root
 from tests.site.damages import DAMAGES, flip
 from tests.upstream import Upstream
