@@ -38,13 +38,14 @@ demo: $(STAMP) ## the whole job on this machine alone: no internet, Docker or ro
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo/demo.sh
 
 test: $(STAMP) ## every test; installs missing Debian packages when root
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m tests.real.packages
+	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
 
 test-unit: $(STAMP) ## the tests that need nothing but Python, in seconds
 	$(BIN)/pytest -q -m "not build and not real and not site"
 
 test-site: $(STAMP) ## the installer on booted hosts and under faults (root)
-	$(BIN)/pytest -q -m site
+	$(BIN)/pytest -q -n 2 --dist worksteal -m site
 
 bench: $(STAMP) ## measure against skopeo, docker save and zstd (root, 15 minutes; QUICK=1: two), into docs/performance/
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick,--output docs/performance) $(BENCH_FLAGS)
