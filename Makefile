@@ -55,7 +55,7 @@ lint: $(STAMP) ## ruff, mypy, import contracts, shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/shellcheck --shell=sh tests/demo/*.sh .ci/run
+	$(BIN)/shellcheck tests/demo/*.sh tests/site/booted/*.sh .ci/run
 	$(BIN)/python -c 'import sys; from bundler.site.installer import install_script; sys.stdout.buffer.write(install_script())' | $(BIN)/shellcheck --shell=sh -
 
 format: $(STAMP) ## put the code into its form
