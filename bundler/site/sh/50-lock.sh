@@ -13,11 +13,21 @@ take_lock() {
     ! is_alive "$other" || fail_busy "$other"
     note 'Clearing the lock of an install that was cut off'
     mv -f "$lock" "$lock.$$" 2>/dev/null || fail_busy "$other"
-    [ "$(readlink "$lock.$$")" = "$other" ] || fail_busy "$other"
+    moved=$(readlink "$lock.$$")
+    # Somebody was faster and the lock is theirs: it goes back.
+    [ "$moved" = "$other" ] || { ln -s "$moved" "$lock" 2>/dev/null && rm -f "$lock.$$" && fail_busy "$moved"; }
     rm -f "$lock.$$"
     ln -s "$holder" "$lock" 2>/dev/null || fail_busy "$(readlink "$lock" || :)"
   fi
   held_lock=$lock
+  clear_moved_locks
+}
+
+# What runs left that were cut off between moving a lock aside and removing it.
+clear_moved_locks() {
+  for moved in $(find "$root$state_base" -maxdepth 1 -name 'lock.*' -type l); do
+    is_alive "$(readlink "$moved" || :)" || rm -f -- "$moved"
+  done
 }
 
 fail_busy() { # HOLDER
