@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ PACKAGES = (
 )  # fmt: skip
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 ENTRY = BINFMT / "qemu-aarch64"
+LOCK = Path("/run/lock/k3s-bundler-binfmt.lock")
 RULE = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
 
 
@@ -40,7 +42,13 @@ def arm64_packages() -> None:
 
 @contextmanager
 def binfmt(*, on: bool) -> Iterator[None]:
-    """Let this machine run arm64 programs or not, and put it back as it was."""
+    """Let this machine run arm64 programs or not, one test at a time, and put it back as it was."""
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _binfmt(on=on)
+
+
+def _binfmt(*, on: bool) -> Iterator[None]:
     mounted = (BINFMT / "register").exists()
     if not mounted:
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True)
