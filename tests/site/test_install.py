@@ -391,3 +391,43 @@ def test_manifests_and_charts_go_to_servers(site: Site, tmp_path: Path) -> None:
     assert site.run(build_bundle(tmp_path / "with", BundleSpec(extra=extra))).status == 0
     assert site.read("/var/lib/rancher/k3s/server/manifests/a.yaml") == "kind: List\n"
     assert site.read("/var/lib/rancher/k3s/server/static/charts/c-1.0.tgz") == "chart"
+
+
+def test_a_run_that_names_nothing_keeps_role_flags_and_environment(site: Site, bundle: Path, tmp_path: Path) -> None:
+    given = {"K3S_URL": "https://s", "K3S_TOKEN": "t", "K3S_NODE_NAME": "n1"}
+    assert site.run(bundle, "agent", "--node-label", "a=b c", environment=given).status == 0
+    before = site.files()
+    newer = build_bundle(tmp_path / "newer", BundleSpec(release="v1.34.2+k3s1"))
+    assert site.run(newer).status == 0
+    for name in ("etc/systemd/system/k3s-agent.service", "etc/systemd/system/k3s-agent.service.env"):
+        assert site.files()[name] == before[name]
+
+
+def test_a_run_that_names_a_variable_means_what_it_says_but_keeps_the_token(site: Site, bundle: Path) -> None:
+    assert site.run(bundle, "--debug", environment={"K3S_TOKEN": "t", "K3S_NODE_NAME": "n1"}).status == 0
+    assert site.run(bundle, environment={"K3S_NODE_NAME": "n2"}).status == 0
+    assert site.read(UNIT + ".env") == 'K3S_NODE_NAME="n2"\nK3S_TOKEN="t"\n'
+    assert exec_start(site) == "/usr/local/bin/k3s server"
+
+
+def test_quiet_says_the_result_alone(site: Site, bundle: Path) -> None:
+    done = site.run(bundle, "--quiet")
+    assert (done.status, done.err, len(done.out.splitlines())) == (0, "", 1)
+
+
+def test_json_is_one_object_a_line(site: Site, bundle: Path) -> None:
+    import json
+
+    done = site.run(bundle, "--json")
+    events = [json.loads(line)["event"] for line in done.out.splitlines()]
+    assert set(events) == {"step", "result"}
+    refused = site.run(bundle, "--json", environment={"INSTALL_K3S_VERSION": 'v"1\\'})
+    assert json.loads(refused.out.splitlines()[-1])["name"] == "version-differs"
+
+
+def test_an_install_that_was_not_to_be_enabled_is_enabled_by_the_next_that_is(site: Site, bundle: Path) -> None:
+    wants = site.root / "etc/systemd/system/multi-user.target.wants/k3s.service"
+    assert site.run(bundle, environment={"INSTALL_K3S_SKIP_ENABLE": "true"}).status == 0
+    assert not wants.is_symlink()
+    assert site.run(bundle, environment={"INSTALL_K3S_SKIP_START": "true"}).status == 0
+    assert wants.is_symlink()

@@ -13,7 +13,8 @@ readonly state_base=/var/lib/k3s-bundler
 # A run that says nothing of its own upgrades what is here: same role, arguments and environment as the receipt has.
 recalled=
 recall_install() {
-  [ -z "$arguments${INSTALL_K3S_EXEC-}${INSTALL_K3S_NAME-}${K3S_URL-}${K3S_TOKEN-}${K3S_TOKEN_FILE-}" ] || return 0
+  [ -z "$arguments${INSTALL_K3S_EXEC-}${INSTALL_K3S_NAME-}" ] || return 0
+  ! env | grep -q -e '^K3S_[A-Z_]*=.' -e '^CONTAINERD_' -e '^KINE_' || return 0
   receipt=$(receipts)
   case $receipt in
     '' | *"$newline"*) return 0 ;;

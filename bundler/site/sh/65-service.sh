@@ -66,7 +66,8 @@ restart_service() {
       systemctl reset-failed "$service" 2>/dev/null || :
       systemctl restart --no-block "$service"
       ;;
-    openrc) rc-service "$service" restart >/dev/null 2>&1 </dev/null ;;
+    # What this shell ignores, the service would ignore too.
+    openrc) (trap - HUP PIPE && rc-service "$service" restart >/dev/null 2>&1 </dev/null) ;;
   esac
 }
 

@@ -110,7 +110,7 @@ install_bundle() {
   load_docker_images
   apply_selinux
   reload_services
-  [ "$init" = none ] || [ "$action" = images-only ] || [ "${INSTALL_K3S_SKIP_ENABLE-}" = true ] || enable_service
+  if wants_enabled; then enable_service; fi
   if [ -n "$starts" ]; then
     run_check_config
     restart_service || fail_proof start-failed "$service cannot be started"
@@ -139,9 +139,13 @@ load_docker_images() {
 
 mark_proved() { hash_of "$root$state/receipt" >"$root$state/proved"; }
 
+wants_enabled() {
+  [ "$init" != none ] && [ "$action" != images-only ] && [ "${INSTALL_K3S_SKIP_ENABLE-}" != true ]
+}
+
 finish_unchanged() {
+  if wants_enabled; then enable_service; fi
   if [ -n "$starts" ] && { ! is_active || [ "${INSTALL_K3S_FORCE_RESTART-}" = true ]; }; then
-    enable_service
     restart_service || fail $exit_host start-failed "$service cannot be started" "$(last_words || :)"
     prove_install
     mark_proved
