@@ -101,7 +101,19 @@ def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Loc
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
     session = open_session()
     distribution = Distribution(session, ordered.recipe.sources.registries)
-    return with_archived(resolve(ordered.recipe, session, distribution, store, jobs, progress), archived)
+    lock = resolve(ordered.recipe, session, distribution, store, jobs, progress, _known(ordered.lock_path))
+    return with_archived(lock, archived)
+
+
+def _known(path: Path) -> Lock | None:
+    """Read the lock that is there; one that cannot be read is none, for it is about to be made anew."""
+    from bundler.errors import LockError
+    from bundler.stages.lockfile import read_lock
+
+    try:
+        return read_lock(path)
+    except LockError:
+        return None
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -22,9 +22,9 @@ from bundler.errors import (
     IntegrityError,
     NetworkError,
 )
-from bundler.model.digest import Digest, digest_of
+from bundler.model.digest import Digest, digest_of, parse_digest
 from bundler.model.reference import DOCKER_HUB, Reference
-from bundler.net.answers import get_bytes
+from bundler.net.answers import get_bytes, head
 from bundler.net.download import Download, download
 
 if TYPE_CHECKING:
@@ -99,6 +99,25 @@ class Distribution:
             return RawManifest(answer.body, answer.content_type, found)
 
         return self._first(reference, fetch)
+
+    def points_to(self, reference: Reference) -> Digest | None:
+        """Ask what a tag points to, by HEAD: Docker Hub counts no HEAD against its limit.
+
+        None when the registry does not say, or fails; then `manifest` has the answer or the error.
+        """
+        if reference.digest:
+            return reference.digest
+        accept = {"Accept": ", ".join(INDEX_TYPES + MANIFEST_TYPES)}
+
+        def ask(endpoint: Endpoint) -> Digest | None:
+            url = endpoint.url("manifests", reference.tag)
+            stated = head(self._session, url, headers=accept, auth=self._authorization(endpoint)).docker_content_digest
+            return parse_digest(stated) if stated else None
+
+        try:
+            return self._first(reference, ask)
+        except (NetworkError, IntegrityError, ValueError):
+            return None
 
     def config(self, reference: Reference, digest: Digest) -> bytes:
         """Fetch a config whole; raises as `manifest` does."""

@@ -54,9 +54,17 @@ _DEEPEST_INDEX = 3
 
 
 def resolve(
-    recipe: Recipe, session: Session, distribution: Distribution, store: Store, jobs: int, progress: Progress
+    recipe: Recipe,
+    session: Session,
+    distribution: Distribution,
+    store: Store,
+    jobs: int,
+    progress: Progress,
+    known: Lock | None = None,
 ) -> Lock:
     """Decide everything the recipe leaves open. Small things that were read on the way (configs) stay in `store`.
+
+    Images of `known`, an older lock, are taken over where their tag points to the same digest still.
 
     Raises UnknownReleaseError, UnsupportedArchitectureError, UsageError and the network and integrity errors.
     """
@@ -67,7 +75,7 @@ def resolve(
     needed = needed_images(_without(listed, recipe.images.exclude), recipe.components.disable)
     names = {image.name for image in needed}
     recipe_images = tuple(image for image in recipe.images.references if image.name not in names)
-    images = _Images(recipe.arch, distribution, store, progress).lock(needed + recipe_images, jobs)
+    images = _Images(recipe.arch, distribution, store, progress, known).lock(needed + recipe_images, jobs)
     if recipe.images.layers == "registry":
         _require_registry_form([image for each in images.values() for image in each.values()], release, progress)
     architectures = tuple(
@@ -196,10 +204,21 @@ class _Images:
     """Locks references for all architectures at once, so that an index is asked for once."""
 
     def __init__(
-        self, architectures: tuple[Architecture, ...], distribution: Distribution, store: Store, progress: Progress
+        self,
+        architectures: tuple[Architecture, ...],
+        distribution: Distribution,
+        store: Store,
+        progress: Progress,
+        known: Lock | None,
     ) -> None:
         self._architectures, self._distribution, self._store = architectures, distribution, store
         self._progress = progress
+        self._known = {
+            (image.reference, each.arch): image
+            for each in (known.architectures if known else ())
+            for image in each.images
+            if image.archive is None
+        }
 
     def lock(self, references: Sequence[Reference], jobs: int) -> dict[Reference, dict[Architecture, LockedImage]]:
         with ThreadPoolExecutor(jobs, thread_name_prefix="lock") as pool:
@@ -212,6 +231,8 @@ class _Images:
 
     def _lock(self, reference: Reference) -> dict[Architecture, LockedImage]:
         with self._progress.task(f"lock {reference}", None):
+            if unchanged := self._unchanged(reference):
+                return unchanged
             raw = self._distribution.manifest(reference, None)
             top = parse_manifest(raw.body, raw.media_type, str(reference))
             locked = {}
@@ -226,6 +247,15 @@ class _Images:
                     require_platform(config, arch, str(reference))
                 locked[arch] = _locked_image(reference, raw.digest, found, config)
             return locked
+
+    def _unchanged(self, reference: Reference) -> dict[Architecture, LockedImage] | None:
+        """Take over what is known when the tag points where it did: everything below a digest is as it was."""
+        found = {arch: self._known.get((reference.name, arch)) for arch in self._architectures}
+        images = {arch: image for arch, image in found.items() if image}
+        if len(images) < len(found) or len({image.index for image in images.values()}) != 1:
+            return None
+        index = next(iter(images.values())).index
+        return images if self._distribution.points_to(reference) == index else None
 
     def _descend(self, reference: Reference, index: Index, arch: Architecture, depth: int) -> _Found:
         chosen = choose(index, arch, str(reference))
