@@ -188,7 +188,7 @@ class _Checker:
                 IndexEntry(each.name, str(each.platform), each.digest, each.size, each.media_type)
                 for each in self.index
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self.fault(f"not as the OCI image layout demands: {error}") from None
         docker = docker_json(DockerEntry(each.name, each.config, each.layers) for each in images)
         if self.raw["manifest.json"] != docker:

@@ -391,6 +391,16 @@ def damaged_documents(draw: st.DrawFn) -> bytes:
     return put_together(members)
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    blobs, contents = one_image()
+    members = members_of(blobs.tar(contents, "zstd"))
+    index = json.loads(dict(members)["index.json"])
+    index["manifests"][0]["annotations"]["io.containerd.image.name"] = 5
+    changed_members = [(name, json.dumps(index).encode() if name == "index.json" else data) for name, data in members]
+    with pytest.raises(ArchiveError, match="not as the OCI image layout demands"):
+        check(put_together(changed_members), tmp_path)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=damaged_documents())
 def test_no_json_raises_anything_but_our_errors(data: bytes, tmp_path: Path) -> None:
