@@ -72,8 +72,8 @@ def _contest(folder: Path, corpus: Corpus, only: Sequence[str], rounds: int, out
                     results.setdefault(each.name, []).append(run)
                     told = f"{number + 1}/{rounds} {each.name}: {run.wall:.2f} s, CPU {run.cpu:.2f} s"
                     print(told, file=sys.stderr, flush=True)
-            if output:  # a round takes minutes: one that fails later leaves the earlier ones
-                _write(output, corpus, results, ())
+                    if output:  # a round takes minutes: what fails later leaves what was measured before
+                        _write(output, corpus, results, ())
     return results
 
 

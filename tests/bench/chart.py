@@ -49,7 +49,7 @@ def chart(results: Results) -> str:
     for column, (title, figure, form) in enumerate(PANELS):
         left = _LEFT + column * _PANEL
         _text(root, left, 26, title, kind="title")
-        most = max(figure(figures) for _, _, figures in rows)
+        most = max((figure(figures) for _, _, figures in rows), default=1)
         for line, (name, _, figures) in enumerate(rows):
             _bar(root, left, 42 + line * _PITCH, figure(figures) / most, name)
             _text(root, left + _BAR * figure(figures) / most + 8, 56 + line * _PITCH, form.format(figure(figures)))

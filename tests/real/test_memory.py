@@ -60,6 +60,7 @@ def peak_of_build(command: CommandLine, image: Image) -> int:
     )
     code, peak = map(int, done.stdout.split())
     assert code == 0, done.stderr
+    print(f"peak {peak >> 20} MiB")
     return peak
 
 
