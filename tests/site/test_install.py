@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -431,3 +432,44 @@ def test_an_install_that_was_not_to_be_enabled_is_enabled_by_the_next_that_is(si
     assert not wants.is_symlink()
     assert site.run(bundle, environment={"INSTALL_K3S_SKIP_START": "true"}).status == 0
     assert wants.is_symlink()
+
+
+def lock_of(process: int | str, boot: str | None = None) -> str:
+    """Return what the lock of `process` says: boot id, number, start time (proc(5), field 22 of stat)."""
+    started = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[19]
+    return f"{boot or Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{process}:{started}"
+
+
+def put_lock(site: Site, holder: str) -> None:
+    (site.root / "var/lib/k3s-bundler").mkdir(parents=True)
+    (site.root / "var/lib/k3s-bundler/lock").symlink_to(holder)
+
+
+def test_the_lock_of_a_living_install_is_respected(every_site: Site, bundle: Path) -> None:
+    put_lock(every_site, lock_of(os.getpid()))
+    done = every_site.run(bundle)
+    assert (done.status, "error[another-install]" in done.err) == (6, True), done
+    assert not (every_site.root / "usr/local").exists()
+    assert (every_site.root / "var/lib/k3s-bundler/lock").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["another boot", "reused number", "no such process", "zombie", "junk"])
+def test_the_lock_of_a_dead_install_is_taken_over(every_site: Site, bundle: Path, kind: str) -> None:
+    import subprocess
+
+    with subprocess.Popen(["true"]) as child:
+        while "Z" not in Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2].split()[0]:
+            time.sleep(0.01)
+        put_lock(
+            every_site,
+            {
+                "another boot": lock_of(os.getpid(), "00000000-0000-0000-0000-000000000000"),
+                "reused number": lock_of(os.getpid()).rpartition(":")[0] + ":1",
+                "no such process": lock_of(os.getpid()).replace(f":{os.getpid()}:", ":99999999:"),
+                "zombie": lock_of(child.pid),
+                "junk": "junk",
+            }[kind],
+        )
+        done = every_site.run(bundle)
+    assert (done.status, "cut off" in done.out) == (0, True), done
+    assert not (every_site.root / "var/lib/k3s-bundler/lock").is_symlink()
