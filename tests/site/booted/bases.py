@@ -13,12 +13,12 @@ Init = Literal["systemd", "openrc"]
 STANDIN_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "zstd")
 """What the stand-in starts. It lies off PATH: a host that has a containerd of its own is another case."""
 
-_VERSION = "1"  # raise it when anything below changes
+_VERSION = "2"  # raise it when anything below changes
 _PACKAGES: dict[Init, tuple[str, ...]] = {
     "systemd": ("systemd", "systemd-sysv", "dbus"),
     "openrc": ("openrc", "sysvinit-core"),
 }
-_EVERYWHERE = ("procps", "iproute2", "iptables", "kmod", "containerd", "runc", "zstd")
+_EVERYWHERE = ("procps", "iproute2", "iptables", "kmod", "containerd", "runc", "zstd", "busybox-static")
 _MACHINE_SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 
 
