@@ -104,7 +104,8 @@ def _claimed(beside: Path, target: Path) -> Iterator[None]:
 def _lock(beside: Path, target: Path) -> int:
     try:
         while True:
-            beside.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # exist_ok would raise it when the folder is moved away at this moment
+                beside.mkdir(parents=True)
             try:
                 descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY)
             except FileNotFoundError:
