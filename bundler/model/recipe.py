@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from bundler.errors import UsageError
-from bundler.model.address import HttpUrl, parse_http_url
-from bundler.model.config import COMPONENTS, Component, Config
+from bundler.model.config import COMPONENTS, Component
 from bundler.model.digest import Digest, digest_of
-from bundler.model.lock import LayerForm
 from bundler.model.marked_yaml import path_text
 from bundler.model.platform import ARCHITECTURES, Architecture
+from bundler.model.recipe_images import Images
 from bundler.model.recipe_mistakes import findings
-from bundler.model.reference import DOCKER_HUB, Reference, is_registry_host, parse_reference
-from bundler.model.registries import Registries
-from bundler.model.release import TagStyle, is_channel, is_tag
-from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, several
+from bundler.model.recipe_site import Site
+from bundler.model.recipe_sources import Sources
+from bundler.model.release import is_channel, is_tag
+from bundler.model.strict import Strict, no_repeats
 
 CHANNELS = ("stable", "latest", "testing")
 """The channels beside those of one minor version (k3s channel.yaml)."""
@@ -83,137 +72,6 @@ def _components(values: tuple[Component, ...]) -> tuple[Component, ...]:
     return tuple(sorted(values, key=COMPONENTS.index))
 
 
-def _reference(value: object) -> Reference:
-    if isinstance(value, Reference):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not text: an image such as docker.io/library/nginx:1.27 is expected")  # noqa: TRY004
-    return parse_reference(value)
-
-
-@dataclass(frozen=True, order=True)
-class ArchiveSource:
-    """An image from an archive of images; `path` is relative to the recipe, `ref` its name, where that is needed."""
-
-    path: str
-    ref: Reference | None = None
-
-    def __str__(self) -> str:
-        return f"{self.path} ({self.ref.name})" if self.ref else self.path
-
-
-def _extra(value: object) -> Reference | ArchiveSource:
-    if isinstance(value, ArchiveSource):
-        return value
-    if not isinstance(value, Mapping):
-        return _reference(value)
-    path, ref = value.get("archive"), None
-    mistakes: list[tuple[tuple[str, ...], str]] = [
-        ((key, KEY), "unknown key; known here: archive, ref") for key in value if key not in {"archive", "ref"}
-    ]
-    if not isinstance(path, str) or not path or "\0" in path or path.endswith("/"):
-        mistakes.append((("archive",), "is not the path of a file such as ./app.tar, from the folder of the recipe"))
-    try:
-        ref = _reference(value["ref"]) if "ref" in value else None
-        if ref and ref.digest:
-            mistakes.append((("ref",), "has a digest: the lock has those of the archive, write repository:tag"))
-    except ValueError as error:
-        mistakes.append((("ref",), str(error)))
-    if mistakes:
-        raise several(mistakes)
-    return ArchiveSource(str(path), ref)
-
-
-def _extra_text(item: Reference | ArchiveSource) -> str | dict[str, str]:
-    if isinstance(item, Reference):
-        return str(item)
-    return {"archive": item.path} | ({"ref": item.ref.name} if item.ref else {})
-
-
-def _extra_name(value: object) -> str:
-    item = _extra(value)
-    return item.name if isinstance(item, Reference) else str(item)
-
-
-@dataclass(frozen=True, order=True)
-class Exclusion:
-    """Images of the release's list to leave out: one tag of a repository, or all of them."""
-
-    registry: str
-    repository: str
-    tag: str | None = None
-
-    def matches(self, reference: Reference) -> bool:
-        """Say whether `reference` is to be left out."""
-        same = (reference.registry, reference.repository) == (self.registry, self.repository)
-        return same and self.tag in {None, reference.tag}
-
-    def __str__(self) -> str:
-        name = f"{self.registry}/{self.repository}"
-        return f"{name}:{self.tag}" if self.tag else name
-
-
-def _exclusion(value: object) -> Exclusion:
-    if isinstance(value, Exclusion):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not text: an image or a repository such as docker.io/rancher/klipper-lb is expected")  # noqa: TRY004
-    reference = parse_reference(value)
-    if reference.digest:
-        raise ValueError(
-            f"{value!r} has a digest: the list of the release has none, write repository or repository:tag"
-        )
-    tagged = ":" in value.rpartition("/")[2]
-    return Exclusion(reference.registry, reference.repository, reference.tag if tagged else None)
-
-
-Ordered = TypeVar("Ordered", Reference | ArchiveSource, Exclusion)
-
-
-def _by_name(values: tuple[Ordered, ...]) -> tuple[Ordered, ...]:
-    return tuple(sorted(values, key=str))
-
-
-def _registry(text: str) -> str:
-    if text in {"index.docker.io", "registry-1.docker.io"}:
-        raise ValueError(f'is Docker Hub, whose images are called "{DOCKER_HUB}/…": write "{DOCKER_HUB}"')
-    if not is_registry_host(text):
-        raise ValueError('is not a registry: a host with an optional port is expected, such as "registry.example:5000"')
-    return text
-
-
-ExtraField = Annotated[
-    Reference | ArchiveSource,
-    PlainValidator(_extra),
-    PlainSerializer(_extra_text),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {
-                    "type": "object",
-                    "properties": {
-                        "archive": {
-                            "type": "string",
-                            "minLength": 1,
-                            "description": "path of a docker save or OCI archive, from the folder of the recipe",
-                        },
-                        "ref": {
-                            "type": "string",
-                            "minLength": 1,
-                            "description": "name of the image, when the archive names none or several",
-                        },
-                    },
-                    "required": ["archive"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
-]
-ExclusionField = Annotated[
-    Exclusion, PlainValidator(_exclusion), PlainSerializer(str), WithJsonSchema({"type": "string", "minLength": 1})
-]
 ReleaseName = Annotated[
     str, AfterValidator(_release), Field(json_schema_extra={"pattern": "^(stable|latest|testing|v[0-9]+\\.[0-9]+.*)$"})
 ]
@@ -227,70 +85,6 @@ class Components(Strict):
         json_schema_extra={"uniqueItems": True},
         default=(),
         description="components to leave out, with their images; also written to the site's config.yaml",
-    )
-
-
-class Images(Strict):
-    """Which images are carried, and how."""
-
-    extra: Annotated[tuple[ExtraField, ...], AfterValidator(_by_name), no_repeats(_extra_name)] = Field(
-        default=(),
-        description="images beyond those of k3s, such as docker.io/library/nginx:1.27, or {archive: ./app.tar}",
-    )
-    exclude: Annotated[tuple[ExclusionField, ...], AfterValidator(_by_name), no_repeats(_exclusion)] = Field(
-        default=(), description="images of the release's list to leave out: repository, or repository:tag"
-    )
-    layers: LayerForm = Field(
-        default="zstd",
-        description="form of layers in the archives: zstd (smallest, k3s from v1.22), plain, registry (as published)",
-    )
-
-    @property
-    def references(self) -> tuple[Reference, ...]:
-        """The extra images that come from registries."""
-        return tuple(item for item in self.extra if isinstance(item, Reference))
-
-    @property
-    def archives(self) -> tuple[ArchiveSource, ...]:
-        """The extra images that come from archives."""
-        return tuple(item for item in self.extra if isinstance(item, ArchiveSource))
-
-
-class Site(Strict):
-    """What nodes are told."""
-
-    registries: Registries = Field(
-        default_factory=Registries, description="goes to /etc/rancher/k3s/registries.yaml on every node"
-    )
-    config: Config = Field(
-        default_factory=nothing, description="goes to /etc/rancher/k3s/config.yaml: flags of k3s without their dashes"
-    )
-
-
-class Sources(Strict):
-    """Where the builder fetches from."""
-
-    releases: HttpUrl = Field(
-        default="https://github.com/k3s-io/k3s/releases/download",
-        description="base URL of releases: files are at <base>/<tag>/<file>",
-    )
-    tag_style: TagStyle = Field(
-        default="percent", description="how + of a tag is written in that URL: percent (%2B), dash (-) or plain (+)"
-    )
-    channels: HttpUrl = Field(
-        default="https://update.k3s.io/v1-release/channels", description="URL of the channel server's list, JSON"
-    )
-    registries: FrozenMapping[
-        Annotated[str, AfterValidator(_registry)],
-        Annotated[
-            tuple[HttpUrl, ...],
-            Field(min_length=1),
-            no_repeats(parse_http_url),
-        ],
-    ] = Field(
-        default_factory=nothing,
-        description="registry: URLs of mirrors for the builder, tried in order, then the registry itself; "
-        "a path stands before the repository",
     )
 
 

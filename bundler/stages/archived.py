@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from bundler.model.lock import LayerForm, Lock, LockedImage
     from bundler.model.platform import Architecture
-    from bundler.model.recipe import ArchiveSource, Recipe
+    from bundler.model.recipe import Recipe
+    from bundler.model.recipe_images import ArchiveSource
     from bundler.progress import Progress
     from bundler.store.store import Store
 

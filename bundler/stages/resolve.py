@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
     from bundler.engines.distribution import Distribution
     from bundler.model.platform import Architecture
-    from bundler.model.recipe import Exclusion, Recipe
+    from bundler.model.recipe import Recipe
+    from bundler.model.recipe_images import Exclusion
     from bundler.model.reference import Reference
     from bundler.progress import Progress
     from bundler.store.store import Store

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bundler.errors import UsageError
-from bundler.model.recipe import Exclusion, Recipe, recipe_schema
+from bundler.model.recipe import Recipe, recipe_schema
+from bundler.model.recipe_images import Exclusion
 from bundler.model.reference import parse_reference
 
 if TYPE_CHECKING:
