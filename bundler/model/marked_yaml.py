@@ -29,6 +29,7 @@ Plain: TypeAlias = "str | int | float | bool | tuple[Plain, ...] | dict[str, Pla
 MOST_DEPTH = 32
 MOST_VALUES = 10_000  # with aliases written out
 MOST_ALIASES = 100
+_TOO_DEEP = f"nested deeper than {MOST_DEPTH} levels: this is not a recipe"
 
 _FORBIDDEN = re.compile(
     r"[^\t\n\r -~\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]",
@@ -236,7 +237,7 @@ class _Composer:
                 "write the value itself",
             )
         if len(self.stack) >= MOST_DEPTH:
-            raise _StopError(mark, f"nested deeper than {MOST_DEPTH} levels: this is not a recipe")
+            raise _StopError(mark, _TOO_DEEP)
         self.stack.append(_Open(mark, isinstance(event, yaml.MappingStartEvent), event.tag, event.anchor))
 
     def _aliased(self, name: str, mark: Mark) -> Node:
@@ -254,7 +255,7 @@ class _Composer:
         if self._awaits_key() and not isinstance(node, Scalar):
             raise _StopError(mark, "a list or mapping cannot be a key: keys are text")
         if len(self.stack) + node.depth > MOST_DEPTH + 1:
-            raise _StopError(mark, f"nested deeper than {MOST_DEPTH} levels: this is not a recipe")
+            raise _StopError(mark, _TOO_DEEP)
         self.values += 1
         if self.values > MOST_VALUES:
             raise _StopError(mark, f"more than {MOST_VALUES} values: this is not a recipe")
@@ -304,6 +305,7 @@ _SYNTAX = {
     "did not find expected '-' indicator": "indentation: a list continues here, so `- ` is expected",
     "could not find expected ':'": "a key without `:` behind it",
     "did not find expected <document start>": "text behind the end of the document",
+    "exceeded maximum nesting depth": _TOO_DEEP,
 }
 """What libyaml 0.2 says, and what it means to someone who writes a recipe."""
 

@@ -114,9 +114,9 @@ def test_a_template_is_told_as_such() -> None:
 
 
 def limit(data: bytes, why: str) -> None:
-    before = time.monotonic()
+    before = time.process_time()
     assert why in only_mistake(data)
-    assert time.monotonic() - before < 10
+    assert time.process_time() - before < 10
 
 
 def test_a_bomb_of_aliases_is_stopped_by_what_it_would_become() -> None:

@@ -117,7 +117,7 @@ def test_more_than_twenty_mistakes_are_told_at_once_each_at_its_place() -> None:
     [
         ("engin: docker", '5:1: engin: unknown key; did you mean "engine"?'),
         ("disable: [traefik]", "5:1: disable: unknown key here; did you mean components.disable?"),
-        ("frobnicate: 1", "5:1: frobnicate: unknown key; known here: arch, components, engine, images, name, pack"),
+        ("frobnicate: 1", "5:1: frobnicate: unknown key; known here: arch, components, engine, files, images, name"),
         ("engine: Docker", '5:9: engine: "Docker" is not one of auto, docker, registry; did you mean "docker"?'),
         ("engine: 1", "5:9: engine: is the number 1, and one of auto, docker, registry is expected"),
         ("engine:", "5:8: engine: is empty: give it a value or remove the key"),
@@ -397,11 +397,11 @@ def test_a_mebibyte_of_hostile_text_is_told_at_once() -> None:
         SHORTEST + "sources: {releases: 'https://" + "a." * 500_000 + "'}",
         SHORTEST + "site: {registries: {mirrors: {docker.io: {rewrite: {'" + "(a*)*" * 40 + "': x}}}}}",
     ):
-        before = time.monotonic()
+        before = time.process_time()
         told = ""
         try:
             parse(text)
         except RecipeError as error:
             told = str(error)
         assert len(told) < 100_000
-        assert time.monotonic() - before < 15
+        assert time.process_time() - before < 15
