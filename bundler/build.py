@@ -15,23 +15,24 @@ from bundler.stages.pull import pull
 from bundler.stages.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from requests import Session
 
     from bundler.engines.engine import Engine
     from bundler.model.bundle import Bundle
+    from bundler.model.carried import CarriedFile
     from bundler.model.lock import Lock
     from bundler.model.recipe import Recipe
     from bundler.progress import Progress
     from bundler.store.store import Store
 
 
-def locked(recipe: Recipe, path: Path) -> Lock:
+def locked(recipe: Recipe, carried: Sequence[CarriedFile], path: Path) -> Lock:
     """Take the lock at `path` as it is; raises LockError when it is missing or does not fit."""
     known = read_lock(path)
-    why = why_outdated(known, recipe) if known else "there is none"
+    why = why_outdated(known, recipe, carried) if known else "there is none"
     if known is None or why:
         raise LockError(
             f"{path}: {why}", hint="run k3s-bundler lock --update RECIPE, look at what moved, and commit it"
@@ -39,10 +40,12 @@ def locked(recipe: Recipe, path: Path) -> Lock:
     return known
 
 
-def lock_kept(recipe: Recipe, path: Path, relock: Callable[[], Lock], progress: Progress) -> Lock:
+def lock_kept(
+    recipe: Recipe, carried: Sequence[CarriedFile], path: Path, relock: Callable[[], Lock], progress: Progress
+) -> Lock:
     """Take the lock at `path` while it fits; otherwise make it anew with `relock`, write it and say what moved."""
     known = read_lock(path)
-    why = why_outdated(known, recipe) if known else None
+    why = why_outdated(known, recipe, carried) if known else None
     if known and not why:
         return known
     fresh = relock()

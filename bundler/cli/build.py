@@ -58,9 +58,10 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     ordered = order(args, store)
     recipe = ordered.recipe
     if args.locked:
-        whole = locked(recipe, ordered.lock_path)
+        whole = locked(recipe, ordered.carried, ordered.lock_path)
     else:
-        whole = lock_kept(recipe, ordered.lock_path, partial(resolved, ordered, store, args.jobs, progress), progress)
+        relock = partial(resolved, ordered, store, args.jobs, progress)
+        whole = lock_kept(recipe, ordered.carried, ordered.lock_path, relock, progress)
     require_unchanged(whole, ordered.folder, progress)
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)

@@ -12,6 +12,7 @@ from bundler.cli.recipes import find_recipe
 
 if TYPE_CHECKING:
     from bundler.cli.progress import Reporter
+    from bundler.model.carried import CarriedFile
     from bundler.model.lock import Lock
     from bundler.model.platform import Architecture
     from bundler.model.recipe import Recipe
@@ -22,10 +23,11 @@ DEFAULT_JOBS = 4
 
 @dataclass(frozen=True)
 class Order:
-    """A recipe with the command line's overrides, its folder, its lock, and the architectures wanted of it."""
+    """A recipe with the command line's overrides, its folder and files, its lock, the architectures wanted."""
 
     recipe: Recipe
     folder: Path
+    carried: tuple[CarriedFile, ...]
     lock_path: Path
     architectures: tuple[Architecture, ...]
 
@@ -77,6 +79,7 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     Fewer architectures than the recipe's are a part of its lock. Anything else makes another recipe, which is locked
     apart, so that the recipe's own lock stays as it is.
     """
+    from bundler.stages.carry import carry
     from bundler.stages.lockfile import lock_apart, lock_beside
     from bundler.stages.read import read_recipe
 
@@ -87,7 +90,8 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     if set(wanted) <= set(recipe.arch):
         changed = changed.with_overrides(arch=recipe.arch)
     apart = shipped or changed != recipe
-    return Order(changed, path.parent, lock_apart(changed, store) if apart else lock_beside(path), wanted)
+    carried = carry(changed, path.parent, store)
+    return Order(changed, path.parent, carried, lock_apart(changed, store) if apart else lock_beside(path), wanted)
 
 
 def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
@@ -102,7 +106,7 @@ def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Loc
     session = open_session()
     distribution = Distribution(session, ordered.recipe.sources.registries)
     lock = resolve(ordered.recipe, session, distribution, store, jobs, progress, _known(ordered.lock_path))
-    return with_archived(lock, archived)
+    return with_archived(lock, archived).model_copy(update={"files": ordered.carried})
 
 
 def _known(path: Path) -> Lock | None:

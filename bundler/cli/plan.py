@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     store = open_store(cache_folder(args))
     ordered = order(args, store)
     try:
-        lock = locked(ordered.recipe, ordered.lock_path)
+        lock = locked(ordered.recipe, ordered.carried, ordered.lock_path)
     except LockError:
         if args.locked:
             raise
@@ -48,7 +48,8 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
 
 def _text(planned: Plan) -> str:
     rows = [
-        (file.name, file.arch, "", size_text(file.size), "cached" if file.cached else "fetch") for file in planned.files
+        (file.name, file.arch or "", "", size_text(file.size), "cached" if file.cached else "fetch")
+        for file in planned.files
     ]
     for image in planned.images:
         left = image.size - image.cached

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from bundler.errors import NotABundleError, host_error
+from bundler.model.carried import CarriedFile
 from bundler.model.digest import DigestField
 from bundler.model.frozen import Frozen
 from bundler.model.lock import LayerForm, Lock, Size
@@ -67,6 +68,7 @@ class Bundle(Frozen):
     layers: LayerForm
     binaries: tuple[BundledBinary, ...]
     archives: tuple[BundledArchive, ...]
+    files: tuple[CarriedFile, ...] = ()
 
 
 def parse_bundle(data: bytes, source: str) -> Bundle:
@@ -125,6 +127,7 @@ def facts_text(bundle: Bundle) -> bytes:
         lines += [f"archive.{binary.arch}={archive.path}" for archive in own]
         lines += [f"image.{binary.arch}={image.name}" for archive in own for image in archive.images]
         lines += [f"unpacked.{binary.arch}={_total(own)}"]
+    lines += [f"file={file.mode} {file.role} {file.path} {file.target}" for file in bundle.files if file.target]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

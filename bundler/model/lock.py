@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from bundler.errors import LockMalformedError
+from bundler.model.carried import CarriedFile
 from bundler.model.digest import DigestField, digest_of
 from bundler.model.frozen import Frozen
 from bundler.model.platform import Architecture
@@ -100,6 +101,7 @@ class Lock(Frozen):
     layers: LayerForm
     compressor: Compressor
     architectures: tuple[LockedArchitecture, ...]
+    files: tuple[CarriedFile, ...] = ()
 
     def narrow(self, wanted: tuple[Architecture, ...]) -> Lock:
         """Keep only some architectures; the caller knows that the lock has them."""

@@ -14,6 +14,7 @@ from bundler.model.config import COMPONENTS, Component
 from bundler.model.digest import Digest, digest_of
 from bundler.model.marked_yaml import path_text
 from bundler.model.platform import ARCHITECTURES, Architecture
+from bundler.model.recipe_files import FileToCarry
 from bundler.model.recipe_images import Images
 from bundler.model.recipe_mistakes import findings
 from bundler.model.recipe_site import Site
@@ -111,6 +112,7 @@ class Recipe(Strict):
     components: Components = Field(default_factory=Components, description="what k3s brings along")
     images: Images = Field(default_factory=Images, description="which images are carried, and how")
     site: Site = Field(default_factory=Site, description="what nodes are told")
+    files: tuple[FileToCarry, ...] = Field(default=(), description="files to put somewhere at the site")
     sources: Sources = Field(default_factory=Sources, description="where the builder fetches from")
     engine: EngineChoice = Field(
         default="auto", description="what pulls images: docker, the embedded registry client, or auto"

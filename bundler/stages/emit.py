@@ -29,6 +29,7 @@ from bundler.site.registries import registries_yaml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bundler.model.digest import Digest
     from bundler.model.lock import Lock, LockedArchitecture
     from bundler.model.recipe import Recipe
     from bundler.progress import Progress
@@ -48,8 +49,15 @@ def emit(
 ) -> Bundle:
     """Write the rest of the bundle, SHA256SUMS last; raises CacheDamagedError and host errors."""
     binaries = tuple(_copy_binary(each, store, folder, progress) for each in lock.architectures)
+    for file in lock.files:
+        _copy(file.source, file.digest, file.size, file.path, store, folder, progress)
     bundle = Bundle(
-        name=lock.name, release=lock.release, layers=lock.layers, binaries=binaries, archives=tuple(archives)
+        name=lock.name,
+        release=lock.release,
+        layers=lock.layers,
+        binaries=binaries,
+        archives=tuple(archives),
+        files=lock.files,
     )
     folder.write(REGISTRIES, registries_yaml(recipe.site.registries))
     folder.write(CONFIG, config_yaml(recipe.site.config, recipe.components.disable))
@@ -66,15 +74,21 @@ def _copy_binary(
     architecture: LockedArchitecture, store: Store, folder: BundleFolder, progress: Progress
 ) -> BundledBinary:
     file, path = architecture.binary, binary_path(architecture.arch)
+    _copy(file.name, file.digest, file.size, path, store, folder, progress)
+    return BundledBinary(path=path, arch=architecture.arch, digest=file.digest, size=file.size)
+
+
+def _copy(
+    name: str, digest: Digest, size: int, path: str, store: Store, folder: BundleFolder, progress: Progress
+) -> None:
     seen = hashlib.sha256()
-    progress.expect(file.size)
-    with store.open(file.digest) as source, folder.open(path) as out, progress.task(path, file.size) as task:
+    progress.expect(size)
+    with store.open(digest) as source, folder.open(path) as out, progress.task(path, size) as task:
         while chunk := source.read(CHUNK):
             seen.update(chunk)
             out.write(chunk)
             task.advance(len(chunk))
-    if digest_from_hex(seen.hexdigest()) != file.digest:
+    if digest_from_hex(seen.hexdigest()) != digest:
         raise CacheDamagedError(
-            f"{file.name} changed in the cache while it was being copied", hint="check the disk and build again"
+            f"{name} changed in the cache while it was being copied", hint="check the disk and build again"
         )
-    return BundledBinary(path=path, arch=architecture.arch, digest=file.digest, size=file.size)

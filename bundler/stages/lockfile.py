@@ -11,8 +11,10 @@ from bundler.model.lock import Lock, LockedImage, parse_lock
 from bundler.store.store import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from bundler.model.carried import CarriedFile
     from bundler.model.recipe import Recipe
     from bundler.store.store import Store
 
@@ -42,10 +44,14 @@ def write_lock(lock: Lock, path: Path) -> None:
     write_file(path, lock.to_json())
 
 
-def why_outdated(lock: Lock, recipe: Recipe) -> str | None:
-    """Say why `lock` is not good for `recipe` on this machine; None when it is."""
+def why_outdated(lock: Lock, recipe: Recipe, carried: Sequence[CarriedFile]) -> str | None:
+    """Say why `lock` is not good on this machine for `recipe` with the files it names; None when it is."""
     if lock.recipe != recipe.fingerprint():
         return "the recipe changed since it was locked"
+    known = {file.path: file for file in lock.files if not file.url}
+    found = {file.path: file for file in carried}
+    if changed := sorted(path for path in known.keys() | found.keys() if known.get(path) != found.get(path)):
+        return f"{(found.get(changed[0]) or known[changed[0]]).source} changed since it was locked"
     here = compressor(recipe.pack.level)
     if lock.compressor != here:
         return f"it was made with libzstd {lock.compressor.library}, this machine has {here.library}"
@@ -63,6 +69,10 @@ def what_moved(old: Lock, new: Lock) -> tuple[str, ...]:
         for name in sorted(before.keys() & after.keys())
         if before[name].manifest != after[name].manifest
     ]
+    was, now = ({file.path: file.digest for file in lock.files} for lock in (old, new))
+    lines += [f"- {path}" for path in sorted(was.keys() - now.keys())]
+    lines += [f"+ {path}" for path in sorted(now.keys() - was.keys())]
+    lines += [f"~ {path}" for path in sorted(was.keys() & now.keys()) if was[path] != now[path]]
     return tuple(lines)
 
 

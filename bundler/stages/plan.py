@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class PlannedFile(Frozen):
-    """A file of the release."""
+    """A file of the release, or one that the recipe adds for every architecture."""
 
     name: str
-    arch: Architecture
+    arch: Architecture | None
     size: Size
     cached: bool
 
@@ -55,6 +55,8 @@ def plan(lock: Lock, store: Store) -> Plan:
     files = tuple(
         PlannedFile(name=each.binary.name, arch=each.arch, size=each.binary.size, cached=store.has(each.binary.digest))
         for each in lock.architectures
+    ) + tuple(
+        PlannedFile(name=file.path, arch=None, size=file.size, cached=store.has(file.digest)) for file in lock.files
     )
     packed = {
         layer.diff_id: store.packed_layer(stored_layer_key(layer, lock))
@@ -95,7 +97,7 @@ def _planned(image: LockedImage, arch: Architecture, here: set[Digest]) -> Plann
 
 
 def _bundle_room(lock: Lock, packed: dict[Digest, int]) -> int:
-    total = sum(each.binary.size for each in lock.architectures)
+    total = sum(each.binary.size for each in lock.architectures) + sum(file.size for file in lock.files)
     for each in lock.architectures:
         for images in (each.k3s_images, each.recipe_images):
             layers = {layer.diff_id: layer.size for image in images for layer in image.layers}

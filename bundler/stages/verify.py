@@ -11,6 +11,7 @@ from bundler.archive.check import ArchivedImage, check_archive
 from bundler.archive.layout import PLAIN_LAYER_TYPE, ZSTD_LAYER_TYPE
 from bundler.errors import BundleDamagedError, BundlerError, LockMalformedError, NotABundleError, host_error
 from bundler.model.bundle import FACTS, LOCK, MANIFEST, Bundle, BundledArchive, BundledImage, facts_text, read_bundle
+from bundler.model.digest import Digest, digest_from_hex
 from bundler.model.lock import LayerForm, Lock, LockedArchitecture, parse_lock
 from bundler.model.platform import ELF_MACHINE, Platform, rank
 from bundler.site.folder import SUMS
@@ -129,6 +130,7 @@ def _check_content(folder: Path, bundle: Bundle, lock: Lock, progress: Progress)
     if [binary.arch for binary in bundle.binaries] != [each.arch for each in lock.architectures]:
         yield f"{MANIFEST} and {LOCK} are for different architectures"
         return
+    yield from _check_carried(folder, bundle, lock)
     for binary, each in zip(bundle.binaries, lock.architectures, strict=True):
         if (binary.digest, binary.size) != (each.binary.digest, each.binary.size):
             yield f"{binary.path} is not the binary that was locked"
@@ -137,6 +139,20 @@ def _check_content(folder: Path, bundle: Bundle, lock: Lock, progress: Progress)
             yield f"{binary.path} is no program for {binary.arch}"
         archives = [archive for archive in bundle.archives if archive.arch == each.arch]
         yield from _check_archives(folder, archives, each, bundle.layers, progress)
+
+
+def _check_carried(folder: Path, bundle: Bundle, lock: Lock) -> Iterator[str]:
+    if bundle.files != lock.files:
+        yield f"{MANIFEST} and {LOCK} name different files"
+    for file in lock.files:
+        path = folder / file.path
+        if not _is_inside(file.path) or not _is_regular(path) or _digest(path) != file.digest:
+            yield f"{file.path} is not the file that was locked"
+
+
+def _digest(path: Path) -> Digest:
+    with path.open("rb") as file:
+        return digest_from_hex(hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _elf_machine(path: Path) -> int | None:

@@ -98,8 +98,10 @@ def keys_of(part: dict[str, Any], path: str = "") -> set[str]:
     found = set()
     for name, child in part.get("properties", {}).items():
         found |= {f"{path}{name}"} | keys_of(child, f"{path}{name}.")
-    more = part.get("additionalProperties")
-    return found | (keys_of(more, f"{path}*.") if isinstance(more, dict) else set())
+    for below, sign in (("additionalProperties", "*"), ("items", "[]")):
+        if isinstance(more := part.get(below), dict):
+            found |= keys_of(more, f"{path}*." if sign == "*" else f"{path.rstrip('.')}[].")
+    return found
 
 
 def test_the_guide_explains_every_key_and_no_other() -> None:
@@ -111,7 +113,7 @@ def test_the_guide_gives_the_real_defaults() -> None:
     rows = dict(re.findall(r"^\| `([^`]+)` \|.*\| `([^`]+)` \|$", GUIDE, re.MULTILINE))
     recipe = parse_recipe(SHORTEST.encode(), "x").model_dump(mode="json")
     for key, default in rows.items():
-        if "*" in key:
+        if "*" in key or "[]" in key:
             continue
         value: Any = recipe
         for part in key.split("."):

@@ -1,0 +1,71 @@
+"""Files a recipe adds to the bundle beside images, and where the installer puts them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from bundler.model.digest import DigestField
+from bundler.model.frozen import Frozen
+
+FileRole = Literal["any", "server", "agent"]
+"""Which nodes get a file."""
+
+DATA_DIR = "data-dir/"
+"""How a target begins that lies below k3s's data directory, wherever that is at the site."""
+
+_TARGET = re.compile(r"(?:/|data-dir/)[A-Za-z0-9._@+-]+(?:/[A-Za-z0-9._@+-]+)*")
+_NOT_OURS = ("/dev/", "/proc/", "/sys/", "/run/", "/tmp/", "/var/lib/k3s-bundler/")  # noqa: S108  refused, not used
+_MODE = re.compile(r"[0-7]{3}")
+
+
+def _target(text: str) -> str:
+    if not _TARGET.fullmatch(text) or {".", ".."} & set(text.split("/")):
+        raise ValueError(
+            'is not a place at the site: an absolute path, or one that begins with "data-dir/", of letters, digits '
+            "and ._@+- is expected"
+        )
+    if text.startswith(_NOT_OURS):
+        raise ValueError("is a place that no file survives in, or the installer's own: choose another")
+    return text
+
+
+def _mode(text: str) -> str:
+    if not _MODE.fullmatch(text):
+        raise ValueError('is not a mode: three octal digits in quotes are expected, such as "644"')
+    if int(text, 8) & 0o022:
+        raise ValueError("lets everybody write to the file: take 644, 600 or 755")
+    return text
+
+
+SiteTarget = Annotated[
+    str, AfterValidator(_target), Field(json_schema_extra={"pattern": "^(/|data-dir/)[A-Za-z0-9._@+/-]+$"})
+]
+"""An absolute path at the site, or one below k3s's data directory that begins with `data-dir/`."""
+
+FileMode = Annotated[str, AfterValidator(_mode), Field(json_schema_extra={"pattern": "^[0-7]{3}$"})]
+"""Permissions of a file at the site: three octal digits."""
+
+
+class CarriedFile(Frozen):
+    """A file in the bundle, at `path`.
+
+    `source` is what the recipe calls it: a path from the recipe's folder, or where `url` is given a name for people.
+    Without a `target` the installer places it by the folder it lies in: manifests, charts, rpms.
+    """
+
+    source: str
+    path: str
+    size: Annotated[int, Field(ge=0)]
+    digest: DigestField
+    mode: FileMode = "644"
+    role: FileRole = "any"
+    target: SiteTarget | None = None
+    url: str | None = None
+
+
+def carried_path(role: FileRole, target: str) -> str:
+    """Say where a file for `target` lies in the bundle."""
+    return f"files/{role}/{target.lstrip('/')}"
