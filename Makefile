@@ -15,7 +15,7 @@ STAMP := $(VENV)/.made-of-pyproject
 SHELL_PARTS := bundler/site/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle demo test test-unit test-site bench lint format schema completions clean
+.PHONY: help bundle demo test test-unit test-site bench lint format schema completions docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ completions: $(STAMP) ## write the completion scripts anew
 	@for shell in bash fish zsh; do \
 	  $(BIN)/python -c "import shtab; from bundler.cli.main import command_line; print(shtab.complete(command_line(), '$$shell').strip())" \
 	    > bundler/cli/completions/k3s-bundler.$$shell; done
+
+docs: $(STAMP) schema ## write the schema and the documents that are made of the code anew
+	$(BIN)/python -m tests.documents
 
 clean: ## remove the virtual environment and caches; bundles stay
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -7,7 +7,8 @@
     |- HostError             5  this machine lacks a tool, a permission or room
     `- LockError             6  the lock does not fit the recipe
 
-Names end up in messages as `error[name]`. Nothing of this package is imported here.
+Names end up in messages as `error[name]`. The first paragraph of a docstring says what the error means, the second what
+a person can do: docs/errors.md is made of them. Nothing of this package is imported here.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class BundlerError(Exception):
 
 
 class UsageError(BundlerError):
-    """The command line asks for something that does not exist or does not fit together."""
+    """The command line asks for something that does not exist or does not fit together.
+
+    Correct the command line; `k3s-bundler VERB --help` lists what a verb takes.
+    """
 
     name = "wrong-use"
     exit_code = 2
@@ -62,7 +66,10 @@ class RecipeMistake:
 
 
 class RecipeError(UsageError):
-    """The recipe has mistakes; `what` lists them, one a line, each with its place.
+    """The recipe has mistakes; every one is listed, one a line, each with its place.
+
+    Correct them all and run it again. docs/recipe.md explains the keys, and `k3s-bundler schema` prints the JSON Schema
+    that editors complete and check by.
 
     `mistakes` has all of them in the order of the file, `source` is the file as the person named it.
     """
@@ -84,37 +91,56 @@ class RecipeError(UsageError):
 
 
 class RecipeNotFoundError(UsageError):
-    """There is no recipe where the command line says."""
+    """There is no recipe where the command line says.
+
+    Check the path, which is taken from the folder you are in; files that a recipe names are taken from the
+    recipe's own folder. `k3s-bundler recipes` lists the recipes that are shipped.
+    """
 
     name = "recipe-not-found"
 
 
 class UnknownReleaseError(UsageError):
-    """The recipe's release is neither a channel of the channel server nor a tag."""
+    """The recipe's release is neither a channel of the channel server nor a tag.
+
+    Name one of the channels that the message lists, or an exact tag such as v1.34.1+k3s1.
+    """
 
     name = "release-unknown"
 
 
 class UnsupportedArchitectureError(UsageError):
-    """The release has no binary or images for an architecture of the recipe."""
+    """The release has no binary or images for an architecture of the recipe.
+
+    Take the architecture out of the recipe's `arch`, or use a release that has it.
+    """
 
     name = "architecture-unsupported"
 
 
 class EngineUnfitError(UsageError):
-    """The engine cannot give what the recipe wants of it."""
+    """The engine cannot give what the recipe wants of it.
+
+    Use `--engine registry`, which can do everything, or do what the hint says to the daemon.
+    """
 
     name = "engine-unfit"
 
 
 class OutputExistsError(UsageError):
-    """The place of the new bundle is taken."""
+    """The place of the new bundle is taken.
+
+    Give `--replace` to replace it, or another place with `--output`.
+    """
 
     name = "output-exists"
 
 
 class NotABundleError(UsageError):
-    """The folder given is not a bundle."""
+    """The folder given is not a bundle.
+
+    Give the folder that holds install.sh and bundle.json.
+    """
 
     name = "not-a-bundle"
 
@@ -123,74 +149,114 @@ class NotABundleError(UsageError):
 
 
 class NetworkError(BundlerError):
-    """A server did not answer, or broke off more often than retries allow."""
+    """A server did not answer, or broke off more often than retries allow.
+
+    Run the same command again: what has arrived is kept. `k3s-bundler doctor` says which servers can be
+    reached, and through which proxy.
+    """
 
     name = "network"
     exit_code = 3
 
 
 class HostUnreachableError(NetworkError):
-    """The host's name does not resolve or nothing accepts the connection."""
+    """The host's name does not resolve or nothing accepts the connection.
+
+    Check the name, the network and the proxy variables with `k3s-bundler doctor`; name a mirror under
+    `sources`.
+    """
 
     name = "host-unreachable"
 
 
 class AssetNotFoundError(NetworkError):
-    """The release server has no such file."""
+    """The release server has no such file.
+
+    Check `release` and `sources.releases`; a mirror may not have the release yet.
+    """
 
     name = "asset-not-found"
 
 
 class ImageNotFoundError(NetworkError):
-    """The registry has no such repository or tag, or shows it to nobody without an account."""
+    """The registry has no such repository or tag, or shows it to nobody without an account.
+
+    Check the spelling of repository and tag; run `docker login` when the repository is private.
+    """
 
     name = "image-not-found"
 
 
 class AccessDeniedError(NetworkError):
-    """The server knows who asks and refuses, or wants to know who asks."""
+    """The server knows who asks and refuses, or wants to know who asks.
+
+    Log in with `docker login`; when you are logged in, the account may not read this, or the password has
+    expired.
+    """
 
     name = "access-denied"
 
 
 class RateLimitError(NetworkError):
-    """The server limits how often may be asked, and the limit is used up."""
+    """The server limits how often may be asked, and the limit is used up.
+
+    Wait, log in to have a higher limit, or name a mirror under `sources.registries`.
+    """
 
     name = "rate-limited"
 
 
 class ServerError(NetworkError):
-    """The server failed (5xx) more often than retries allow."""
+    """The server failed (5xx) more often than retries allow.
+
+    Try again later, or name a mirror under `sources`.
+    """
 
     name = "server-error"
 
 
 class MalformedAnswerError(NetworkError):
-    """The answer is not what the protocol says: no JSON, too long, the wrong kind."""
+    """The answer is not what the protocol says: no JSON, too long, the wrong kind.
+
+    Check the address under `sources`: often a login page or a proxy answers in the server's place.
+    """
 
     name = "answer-malformed"
 
 
 class StalledError(NetworkError):
-    """Nothing arrived for so long that the transfer was given up."""
+    """Nothing arrived for so long that the transfer was given up.
+
+    Run it again: it goes on at the byte where it stopped. Name a mirror under `sources` when it stays slow.
+    """
 
     name = "stalled"
 
 
 class DaemonUnavailableError(NetworkError):
-    """No Docker daemon answers."""
+    """No Docker daemon answers.
+
+    Start Docker, point DOCKER_HOST to it, or use `--engine registry`, which needs none.
+    """
 
     name = "daemon-unavailable"
 
 
 class DaemonPermissionError(NetworkError):
-    """The Docker socket is there, but not for this user."""
+    """The Docker socket is there, but not for this user.
+
+    Add yourself to the group that owns the socket (usually docker) and log in again, or use `--engine
+    registry`.
+    """
 
     name = "daemon-permission"
 
 
 class DaemonFailedError(NetworkError):
-    """The Docker daemon answered with an error or went away in the middle."""
+    """The Docker daemon answered with an error or went away in the middle.
+
+    Look into the daemon's log (`journalctl -u docker`) and build again, or use `--engine registry`.
+    """
 
     name = "daemon-failed"
 
@@ -199,80 +265,125 @@ class DaemonFailedError(NetworkError):
 
 
 class IntegrityError(BundlerError):
-    """Bytes are not what their digest, size or format says."""
+    """Bytes are not what their digest, size or format says.
+
+    Nothing of it was used. Run it again; when it stays, something between you and the server changes what is
+    sent.
+    """
 
     name = "integrity"
     exit_code = 4
 
 
 class DigestMismatchError(IntegrityError):
-    """The bytes that arrived have another SHA-256 than the one expected."""
+    """The bytes that arrived have another SHA-256 than the one expected.
+
+    Nothing of it was kept. Run it again; when it stays, the file was replaced or a proxy changes downloads: use
+    a mirror that you trust.
+    """
 
     name = "digest-mismatch"
 
 
 class SizeMismatchError(IntegrityError):
-    """More or fewer bytes arrived than were promised."""
+    """More or fewer bytes arrived than were promised.
+
+    Run it again; when it stays, the file was replaced or something cuts it short: use another mirror.
+    """
 
     name = "size-mismatch"
 
 
 class ChecksumMissingError(IntegrityError):
-    """The release's checksum file does not name a file it should."""
+    """The release's checksum file does not name a file it should.
+
+    Nothing unverified is used: check `sources.releases`, or take another release.
+    """
 
     name = "checksum-missing"
 
 
 class ChecksumFileError(IntegrityError):
-    """The release's checksum file is not in the form of sha256sum."""
+    """The release's checksum file is not in the form of sha256sum.
+
+    Check `sources.releases`: the server gave something else than the release's file.
+    """
 
     name = "checksum-file-malformed"
 
 
 class ImageListError(IntegrityError):
-    """The release's list of images is empty or malformed."""
+    """The release's list of images is empty or malformed.
+
+    Check `sources.releases`: the server gave something else than the list.
+    """
 
     name = "image-list-malformed"
 
 
 class MissingPlatformError(IntegrityError):
-    """The image exists, but not for an architecture of the recipe."""
+    """The image exists, but not for an architecture of the recipe.
+
+    Take the architecture out of the recipe's `arch`, or use an image or tag that is built for it.
+    """
 
     name = "image-without-platform"
 
 
 class WrongArchitectureError(IntegrityError):
-    """A config or a binary is of another architecture than its place says."""
+    """A config or a binary is of another architecture than its place says.
+
+    It was published wrongly and would not run on the node: use another tag, or build and push it again.
+    """
 
     name = "wrong-architecture"
 
 
 class UnsupportedImageError(IntegrityError):
-    """The image is of a kind that cannot be carried: schema 1, foreign layers, an artifact that is no image."""
+    """The image is of a kind that cannot be carried: schema 1, foreign layers, an artifact that is no image.
+
+    Push the image again with a current tool, or use a newer tag; what is no image of a node does not belong
+    into a bundle.
+    """
 
     name = "image-unsupported"
 
 
 class IncompleteImageError(IntegrityError):
-    """An image is there, but not all of its layers."""
+    """An image is there, but not all of its layers.
+
+    Push or save the image again, all of it; when a Docker daemon gave it, remove it there first, or use
+    `--engine registry`.
+    """
 
     name = "image-incomplete"
 
 
 class ArchiveError(IntegrityError):
-    """An image archive breaks the rules of its format."""
+    """An image archive breaks the rules of its format.
+
+    Save the image again with docker save, podman save or skopeo copy; when it is the bundle's own archive,
+    build or copy it again.
+    """
 
     name = "archive-malformed"
 
 
 class BundleDamagedError(IntegrityError):
-    """A bundle is not complete or not as it was made; `what` lists every finding."""
+    """A bundle is not complete or not as it was made; `what` lists every finding.
+
+    Copy the bundle again from where it was built, or build it again; do not install it.
+    """
 
     name = "bundle-damaged"
 
 
 class CacheDamagedError(IntegrityError):
-    """A cached file changed behind our back and could not be replaced."""
+    """A cached file changed behind our back and could not be replaced.
+
+    Build again: what was damaged is fetched again. Then look after the disk; `k3s-bundler cache verify` reads
+    everything.
+    """
 
     name = "cache-damaged"
 
@@ -281,20 +392,30 @@ class CacheDamagedError(IntegrityError):
 
 
 class HostError(BundlerError):
-    """This machine lacks a tool, a permission or room."""
+    """This machine lacks a tool, a permission or room.
+
+    Do what the hint says; `k3s-bundler doctor` looks at this machine as a whole.
+    """
 
     name = "host"
     exit_code = 5
 
 
 class DiskFullError(HostError):
-    """No room is left on the file system."""
+    """No room is left on the file system.
+
+    Free some room (`k3s-bundler cache prune` removes what was not used lately), or choose other places with
+    `--cache-dir` and `--output`.
+    """
 
     name = "disk-full"
 
 
 class NotWritableError(HostError):
-    """A file or folder cannot be written by this user."""
+    """A file or folder cannot be written by this user.
+
+    Check owner and mode, or choose another place with `--cache-dir` and `--output`.
+    """
 
     name = "not-writable"
 
@@ -318,13 +439,19 @@ def host_error(error: OSError, path: Path) -> HostError:
 
 
 class LockError(BundlerError):
-    """The lock is missing, of another recipe, or made with another compressor."""
+    """The lock is missing, of another recipe, or made with another compressor.
+
+    Run `k3s-bundler lock --update RECIPE`, look at what moved, and commit the lock.
+    """
 
     name = "lock-outdated"
     exit_code = 6
 
 
 class LockMalformedError(LockError):
-    """The lock file cannot be read."""
+    """The lock file cannot be read.
+
+    Remove it and lock again, or use the version of k3s-bundler that wrote it.
+    """
 
     name = "lock-malformed"

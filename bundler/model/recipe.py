@@ -85,6 +85,7 @@ class Components(Strict):
     disable: Annotated[tuple[Component, ...], AfterValidator(_components), no_repeats(str)] = Field(
         json_schema_extra={"uniqueItems": True},
         default=(),
+        examples=[["traefik", "servicelb"]],
         description="components to leave out, with their images; also written to the site's config.yaml",
     )
 
@@ -92,30 +93,43 @@ class Components(Strict):
 class Pack(Strict):
     """How archives are compressed."""
 
-    level: Level = Field(default=9, description="zstd level, 1 (fast) to 19 (small); the window is always 32 MiB")
+    level: Level = Field(
+        default=9, examples=[19], description="zstd level, 1 (fast) to 19 (small); the window is always 32 MiB"
+    )
 
 
 class Recipe(Strict):
     """A recipe of k3s-bundler."""
 
-    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="version of this format: 1")
+    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(
+        examples=[1], description="version of this format: 1"
+    )
     name: Annotated[
         str, AfterValidator(_name), Field(json_schema_extra={"pattern": "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"})
-    ] = Field(description="name of the recipe; files and folders of the bundle are called by it")
-    release: ReleaseName = Field(description="k3s release: a channel (stable, v1.34) or an exact tag (v1.34.1+k3s1)")
+    ] = Field(examples=["edge"], description="name of the recipe; files and folders of the bundle are called by it")
+    release: ReleaseName = Field(
+        examples=["v1.34"], description="k3s release: a channel (stable, v1.34) or an exact tag (v1.34.1+k3s1)"
+    )
     arch: Annotated[tuple[Architecture, ...], Field(min_length=1), AfterValidator(_architectures), no_repeats(str)] = (
         Field(
             json_schema_extra={"uniqueItems": True},
+            examples=[["amd64", "arm64"]],
             description="CPU architectures of the site's machines: amd64, arm64, arm",
         )
     )
     components: Components = Field(default_factory=Components, description="what k3s brings along")
     images: Images = Field(default_factory=Images, description="which images are carried, and how")
     site: Site = Field(default_factory=Site, description="what nodes are told")
-    files: tuple[FileToCarry, ...] = Field(default=(), description="files to put somewhere at the site")
+    files: tuple[FileToCarry, ...] = Field(
+        default=(),
+        examples=[[{"source": "./site-ca.pem", "target": "/etc/ssl/site-ca.pem"}]],
+        description="files to put somewhere at the site",
+    )
     sources: Sources = Field(default_factory=Sources, description="where the builder fetches from")
     engine: EngineChoice = Field(
-        default="auto", description="what pulls images: docker, the embedded registry client, or auto"
+        default="auto",
+        examples=["registry"],
+        description="what pulls images: docker, the embedded registry client, or auto",
     )
     pack: Pack = Field(default_factory=Pack, description="how archives are compressed")
 

@@ -23,9 +23,14 @@ SourcePath = Annotated[str, AfterValidator(_source), Field(json_schema_extra={"m
 class FileToCarry(Strict):
     """A file that the installer puts somewhere at the site."""
 
-    source: SourcePath = Field(description="path of the file, from the folder of the recipe")
-    target: SiteTarget = Field(
-        description="where the installer puts it: an absolute path, or data-dir/... below k3s's data directory"
+    source: SourcePath = Field(
+        examples=["./site-ca.pem"], description="path of the file, from the folder of the recipe"
     )
-    mode: FileMode = Field(default="644", description="its permissions there: three octal digits, in quotes")
-    role: FileRole = Field(default="any", description="nodes that get it: any, server or agent")
+    target: SiteTarget = Field(
+        examples=["data-dir/agent/etc/containerd/config-v3.toml.d/10-site.toml"],
+        description="where the installer puts it: an absolute path, or data-dir/... below k3s's data directory",
+    )
+    mode: FileMode = Field(
+        default="644", examples=["600"], description="its permissions there: three octal digits, in quotes"
+    )
+    role: FileRole = Field(default="any", examples=["server"], description="nodes that get it: any, server or agent")

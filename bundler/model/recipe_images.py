@@ -118,11 +118,13 @@ ExtraField = Annotated[
                         "archive": {
                             "type": "string",
                             "minLength": 1,
+                            "examples": ["./app.tar"],
                             "description": "path of a docker save or OCI archive, from the folder of the recipe",
                         },
                         "ref": {
                             "type": "string",
                             "minLength": 1,
+                            "examples": ["registry.example/app:1.0"],
                             "description": "name of the image, when the archive names none or several",
                         },
                     },
@@ -143,13 +145,17 @@ class Images(Strict):
 
     extra: Annotated[tuple[ExtraField, ...], AfterValidator(_by_name), no_repeats(_extra_name)] = Field(
         default=(),
+        examples=[["docker.io/library/nginx:1.27", {"archive": "./app.tar"}]],
         description="images beyond those of k3s, such as docker.io/library/nginx:1.27, or {archive: ./app.tar}",
     )
     exclude: Annotated[tuple[ExclusionField, ...], AfterValidator(_by_name), no_repeats(_exclusion)] = Field(
-        default=(), description="images of the release's list to leave out: repository, or repository:tag"
+        default=(),
+        examples=[["docker.io/rancher/klipper-helm"]],
+        description="images of the release's list to leave out: repository, or repository:tag",
     )
     layers: LayerForm = Field(
         default="zstd",
+        examples=["registry"],
         description="form of layers in the archives: zstd (smallest, k3s from v1.22), plain, registry (as published)",
     )
 

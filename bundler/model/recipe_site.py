@@ -16,5 +16,7 @@ class Site(Strict):
         default_factory=Registries, description="goes to /etc/rancher/k3s/registries.yaml on every node"
     )
     config: Config = Field(
-        default_factory=nothing, description="goes to /etc/rancher/k3s/config.yaml: flags of k3s without their dashes"
+        default_factory=nothing,
+        examples=[{"write-kubeconfig-mode": "0644", "tls-san": ["k3s.example"]}],
+        description="goes to /etc/rancher/k3s/config.yaml: flags of k3s without their dashes",
     )

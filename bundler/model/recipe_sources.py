@@ -25,13 +25,18 @@ class Sources(Strict):
 
     releases: HttpUrl = Field(
         default="https://github.com/k3s-io/k3s/releases/download",
+        examples=["https://mirror.example/k3s"],
         description="base URL of releases: files are at <base>/<tag>/<file>",
     )
     tag_style: TagStyle = Field(
-        default="percent", description="how + of a tag is written in that URL: percent (%2B), dash (-) or plain (+)"
+        default="percent",
+        examples=["dash"],
+        description="how + of a tag is written in that URL: percent (%2B), dash (-) or plain (+)",
     )
     channels: HttpUrl = Field(
-        default="https://update.k3s.io/v1-release/channels", description="URL of the channel server's list, JSON"
+        default="https://update.k3s.io/v1-release/channels",
+        examples=["https://mirror.example/channels"],
+        description="URL of the channel server's list, JSON",
     )
     registries: FrozenMapping[
         Annotated[str, AfterValidator(_registry)],
@@ -42,6 +47,7 @@ class Sources(Strict):
         ],
     ] = Field(
         default_factory=nothing,
+        examples=[{"docker.io": ["https://mirror.example/hub"]}],
         description="registry: URLs of mirrors for the builder, tried in order, then the registry itself; "
         "a path stands before the repository",
     )

@@ -63,9 +63,14 @@ class RegistryMirror(Strict):
     endpoint: Annotated[
         tuple[HttpUrl, ...],
         no_repeats(parse_http_url),
-    ] = Field(default=(), description="URLs of registries that hold the images, asked in this order")
+    ] = Field(
+        default=(),
+        examples=[["https://registry.example:5000"]],
+        description="URLs of registries that hold the images, asked in this order",
+    )
     rewrite: FrozenMapping[Annotated[str, AfterValidator(_pattern)], str] = Field(
         default_factory=nothing,
+        examples=[{"^rancher/(.*)": "mirror/rancher/$1"}],
         description="expression over the repository name (not the tag): what replaces it; Go's RE2, $1 for groups",
     )
 
@@ -73,10 +78,16 @@ class RegistryMirror(Strict):
 class RegistryTls(Strict):
     """How nodes trust the server of an endpoint; the files are at the site."""
 
-    ca_file: SitePath | None = Field(default=None, description="certificate of the authority, a path at the site")
-    cert_file: SitePath | None = Field(default=None, description="client certificate, a path at the site")
-    key_file: SitePath | None = Field(default=None, description="key of the client certificate, a path at the site")
-    insecure_skip_verify: bool = Field(default=False, description="true: believe any certificate")
+    ca_file: SitePath | None = Field(
+        default=None, examples=["/etc/ssl/site-ca.pem"], description="certificate of the authority, a path at the site"
+    )
+    cert_file: SitePath | None = Field(
+        default=None, examples=["/etc/ssl/node.pem"], description="client certificate, a path at the site"
+    )
+    key_file: SitePath | None = Field(
+        default=None, examples=["/etc/ssl/node.key"], description="key of the client certificate, a path at the site"
+    )
+    insecure_skip_verify: bool = Field(default=False, examples=[True], description="true: believe any certificate")
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
@@ -90,7 +101,9 @@ class RegistryTls(Strict):
 class RegistryConfig(Strict):
     """How nodes speak to one host."""
 
-    tls: RegistryTls = Field(description="certificates")
+    tls: RegistryTls = Field(
+        examples=[{"cert_file": "/etc/ssl/node.pem", "key_file": "/etc/ssl/node.key"}], description="certificates"
+    )
 
 
 class Registries(Strict):
@@ -98,10 +111,13 @@ class Registries(Strict):
 
     mirrors: FrozenMapping[RegistryName, RegistryMirror | None] = Field(
         default_factory=nothing,
+        examples=[{"docker.io": {"endpoint": ["https://registry.example:5000"]}}],
         description='registry (or "*"): its mirrors; an empty one only lets the embedded registry share its images',
     )
     configs: FrozenMapping[RegistryName, RegistryConfig] = Field(
-        default_factory=nothing, description="host[:port] of an endpoint, exactly as written there: its certificates"
+        default_factory=nothing,
+        examples=[{"registry.example:5000": {"tls": {"ca_file": "/etc/ssl/site-ca.pem"}}}],
+        description="host[:port] of an endpoint, exactly as written there: its certificates",
     )
 
     @model_validator(mode="after")
