@@ -1,19 +1,20 @@
 """Reads an image archive with nothing but itself and says what is in it, or what is wrong with it.
 
-It trusts no name: every blob is hashed, every layer is unpacked and hashed again, every reference is followed, and
-nothing may be there that no reference leads to. What carries no digest (tar headers, the two indexes) must be, to the
-byte, what the writer writes. The archive is read once, in the order in which it was written.
+It trusts no name: every blob is hashed, every reference is followed, and nothing may be there that no reference leads
+to. What carries no digest (tar headers, the two indexes) must be, to the byte, what the writer writes. The archive is
+read once, in the order in which it was written. No layer is unpacked: `unpack` does that, and
+docs/decisions/0009-verify.md says why it is apart.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from bundler.archive import tar, zstd
+from bundler.archive.hashed import CHUNK
 from bundler.archive.layout import (
     LAYER_TYPES,
     MANIFEST_TYPES,
@@ -30,10 +31,6 @@ from bundler.errors import ArchiveError
 from bundler.model.digest import Digest, digest_from_hex, parse_digest
 from bundler.model.platform import Platform
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from pathlib import Path
-
 JSON_LIMIT = 20 << 20
 """The most containerd reads of a JSON member (core/images/archive/importer.go), in bytes."""
 
@@ -42,7 +39,8 @@ JSON_LIMIT = 20 << 20
 class ArchivedImage:
     """An image as an archive has it. `size` is bytes as its blobs lie in the archive, shared ones included.
 
-    `layer_types` are the media types of its layers, each once.
+    `diff_ids` are what its config says that its layers unpack to; `layer_types` are the media types of its layers, each
+    once.
     """
 
     name: str
@@ -50,23 +48,22 @@ class ArchivedImage:
     manifest: Digest
     config: Digest
     layers: tuple[Digest, ...]
+    diff_ids: tuple[Digest, ...]
     size: int
     layer_types: frozenset[str]
 
 
-def check_archive(path: Path) -> tuple[ArchivedImage, ...]:
-    """Read a `.tar` or `.tar.zst` whole and give its images in the order of its index.
+def check_archive(file: BinaryIO, name: str) -> tuple[ArchivedImage, ...]:
+    """Read a `.tar` or `.tar.zst`, told by its `name`, to its end and give its images in the order of its index.
 
     Raises ArchiveError for the first fault.
     """
-    checker = _Checker(path.name)
-    with path.open("rb") as file:
-        try:
-            stream = zstd.unzstd(file) if path.name.endswith(".zst") else file
-            for member in tar.own_members(stream, path.name):
-                checker.take(member)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise checker.fault(f"not as the OCI image layout demands: {error}") from None
+    checker = _Checker(name)
+    try:
+        for member in tar.own_members(zstd.unzstd(file) if name.endswith(".zst") else file, name):
+            checker.take(member)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise checker.fault(f"not as the OCI image layout demands: {error}") from None
     return checker.images()
 
 
@@ -79,16 +76,26 @@ class _Manifest:
     media_type: str
 
 
+class _Blob(NamedTuple):
+    """What a blob is to be; `size` in bytes."""
+
+    kind: Literal["manifest", "config", "layer"]
+    digest: Digest
+    size: int
+
+
 @dataclass
 class _Checker:
     source: str
     index: list[_Manifest] = field(default_factory=list)
     raw: dict[str, bytes] = field(default_factory=dict)
-    awaited: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    awaited: dict[str, _Blob] = field(default_factory=dict)
+    stated: dict[Digest, _Blob] = field(default_factory=dict)
     manifests: dict[Digest, dict[str, Any]] = field(default_factory=dict)
     configs: dict[Digest, dict[str, Any]] = field(default_factory=dict)
     diff_ids: dict[Digest, Digest] = field(default_factory=dict)
     seen: dict[str, None] = field(default_factory=dict)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(CHUNK)))
 
     def fault(self, what: str) -> ArchiveError:
         return ArchiveError(f"{self.source}: {what}", hint="it was damaged or made by something else; build it again")
@@ -104,7 +111,7 @@ class _Checker:
                 if member.name == "index.json":
                     self._take_index(json.loads(self.raw[member.name]))
             case name if name in self.awaited:
-                self._take_blob(member, *self.awaited.pop(name))
+                self._take_blob(member, self.awaited.pop(name))
             case name:
                 raise self.fault(f"nothing before {name} asks for it")
 
@@ -114,31 +121,43 @@ class _Checker:
             platform = Platform(**descriptor["platform"])
             name = descriptor["annotations"][NAME_ANNOTATION]
             self.index.append(_Manifest(name, platform, digest, descriptor["size"], descriptor["mediaType"]))
-            self._await(digest, descriptor["size"], "manifest", descriptor["mediaType"])
+            if descriptor["mediaType"] not in MANIFEST_TYPES:
+                raise self.fault(f"{digest} is of the kind {descriptor['mediaType']}")
+            self._await("manifest", descriptor)
 
-    def _await(self, digest: Digest, size: int, kind: str, media_type: str) -> None:
-        name = blob_name(digest)
+    def _await(self, kind: Literal["manifest", "config", "layer"], descriptor: dict[str, Any]) -> None:
+        blob = _Blob(kind, parse_digest(descriptor["digest"]), descriptor["size"])
+        if self.stated.setdefault(blob.digest, blob) != blob:
+            raise self.fault(f"{blob.digest} is said to be of two kinds or sizes")
+        name = blob_name(blob.digest)
         if name not in self.seen:
-            self.awaited[name] = (kind, (digest, size, media_type))
+            self.awaited[name] = blob
 
-    def _take_blob(self, member: tar.Member, kind: str, descriptor: tuple[Digest, int, str]) -> None:
-        digest, size, media_type = descriptor
-        if member.size != size:
-            raise self.fault(f"{digest} has {member.size} bytes instead of {size}")
-        if kind == "layer":
-            self.diff_ids[digest] = self._unpack(member, digest, media_type)
-        elif kind == "config":
-            self.configs[digest] = self._json(member, digest)
-        else:
-            if media_type not in MANIFEST_TYPES:
-                raise self.fault(f"{digest} is of the kind {media_type}")
-            manifest = self.manifests[digest] = self._json(member, digest)
-            if manifest.get("mediaType", media_type) != media_type:
-                raise self.fault(f"{digest} is of another kind than its index says")
-            config = manifest["config"]
-            self._await(parse_digest(config["digest"]), config["size"], "config", config["mediaType"])
-            for layer in manifest["layers"]:
-                self._await(parse_digest(layer["digest"]), layer["size"], "layer", layer["mediaType"])
+    def _take_blob(self, member: tar.Member, blob: _Blob) -> None:
+        if member.size != blob.size:
+            raise self.fault(f"{blob.digest} has {member.size} bytes instead of {blob.size}")
+        match blob.kind:
+            case "manifest":
+                self._take_manifest(member, blob.digest)
+            case "config":
+                self.configs[blob.digest] = self._json(member, blob.digest)
+            case "layer":
+                self._take_layer(member, blob.digest)
+
+    def _take_manifest(self, member: tar.Member, digest: Digest) -> None:
+        manifest = self.manifests[digest] = self._json(member, digest)
+        self._await("config", manifest["config"])
+        for layer in manifest["layers"]:
+            if layer["mediaType"] not in LAYER_TYPES:
+                raise self.fault(f"layer {layer['digest']} is of the kind {layer['mediaType']}")
+            self._await("layer", layer)
+
+    def _take_layer(self, member: tar.Member, digest: Digest) -> None:
+        assert member.content is not None  # noqa: S101  a member of our own tar is a file
+        seen = hashlib.sha256()
+        while count := member.content.readinto(self.buffer):  # type: ignore[attr-defined]  # as files do
+            seen.update(self.buffer[:count])
+        self._compare(digest, seen.hexdigest())
 
     def _read(self, member: tar.Member) -> bytes:
         if member.size > JSON_LIMIT:
@@ -150,27 +169,6 @@ class _Checker:
         data = self._read(member)
         self._compare(digest, hashlib.sha256(data).hexdigest())
         return json.loads(data)
-
-    def _unpack(self, member: tar.Member, digest: Digest, media_type: str) -> Digest:
-        assert member.content is not None  # noqa: S101  a member of our own tar is a file
-        raw = _Hashed(member.content)
-        if media_type not in LAYER_TYPES:
-            raise self.fault(f"layer {digest} is of the kind {media_type}")
-        if media_type == PLAIN_LAYER_TYPE:
-            while raw.read(1 << 20):
-                pass
-            self._compare(digest, raw.hash.hexdigest())
-            return digest
-        plain = hashlib.sha256()
-        # A second core hashes while this one unpacks; at most one chunk waits.
-        with zstd.inflated(raw) as unpacked, ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:  # type: ignore[arg-type]
-            hashing: Future[None] | None = None
-            while chunk := unpacked.read(1 << 20):
-                if hashing:
-                    hashing.result()
-                hashing = beside.submit(plain.update, chunk)
-        self._compare(digest, raw.hash.hexdigest())
-        return digest_from_hex(plain.hexdigest())
 
     def _compare(self, digest: Digest, found: str) -> None:
         if digest_from_hex(found) != digest:
@@ -204,30 +202,25 @@ class _Checker:
         manifest = self.manifests[entry.digest]
         config_digest = parse_digest(manifest["config"]["digest"])
         config = self.configs[config_digest]
+        if manifest.get("mediaType", entry.media_type) != entry.media_type:
+            raise self.fault(f"{entry.digest} is of another kind than its index says")
         layers = tuple(parse_digest(layer["digest"]) for layer in manifest["layers"])
-        if [self.diff_ids[layer] for layer in layers] != config["rootfs"]["diff_ids"]:
-            raise self.fault(f"the layers of {entry.name} do not unpack to what its config says")
+        diff_ids = tuple(parse_digest(diff_id) for diff_id in config["rootfs"]["diff_ids"])
+        plain = [layer["mediaType"] == PLAIN_LAYER_TYPE for layer in manifest["layers"]]
+        if len(layers) != len(diff_ids) or not all(map(self._unpacks_to, layers, diff_ids, plain)):
+            raise self.fault(f"the layers of {entry.name} are not those that its config lists")
         stated = Platform(config["os"], config["architecture"], config.get("variant", ""))
         if stated != entry.platform:
             raise self.fault(f"{entry.name} is of {stated}, but its index says {entry.platform}")
         size = entry.size + manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"])
         types = frozenset(layer["mediaType"] for layer in manifest["layers"])
-        return ArchivedImage(entry.name, stated, entry.digest, config_digest, layers, size, types)
+        return ArchivedImage(entry.name, stated, entry.digest, config_digest, layers, diff_ids, size, types)
+
+    def _unpacks_to(self, layer: Digest, diff_id: Digest, plain: bool) -> bool:  # noqa: FBT001  an argument of map
+        """Say whether a layer can be what a config says: as it lies there, or as it was for the image before."""
+        return (layer == diff_id or not plain) and self.diff_ids.setdefault(layer, diff_id) == diff_id
 
 
 def _order(images: tuple[ArchivedImage, ...]) -> list[str]:
     blobs = [blob_name(blob) for each in images for blob in (each.manifest, each.config, *each.layers)]
     return ["oci-layout", "index.json", "manifest.json", *dict.fromkeys(blobs)]
-
-
-class _Hashed:
-    """A stream that hashes what is read from it."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.hash = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.hash.update(data)
-        return data

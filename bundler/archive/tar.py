@@ -107,6 +107,15 @@ class _Bounded:
         self._left -= len(data)
         return data
 
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` as far as the content goes; gives the bytes read, 0 at the end."""
+        wanted = buffer[: min(len(buffer), self._left)]
+        count: int = self._stream.readinto(wanted) if wanted else 0  # type: ignore[attr-defined]  # as files do
+        if wanted and not count:
+            raise _not_whole(self._source, "it is cut short")
+        self._left -= count
+        return count
+
 
 def _take(stream: BinaryIO, size: int, source: str) -> bytes:
     data = stream.read(size) if size else b""

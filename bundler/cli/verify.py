@@ -19,16 +19,19 @@ HELP = "check a bundle with nothing but itself"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of the bundle")
+    parser.add_argument(
+        "--unpack", action="store_true", help="also unpack every layer and compare it with its image's config"
+    )
     configure_jobs(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(args: argparse.Namespace, progress: Reporter) -> int:
-    """Read every byte once or twice."""
-    from bundler.stages.verify import verify
+    """Read every byte once, and with --unpack those of the archives twice."""
+    from bundler.stages.verify import verify, verify_unpacked
 
     progress.stage("verify")
-    bundle = verify(args.bundle, args.jobs, progress)
+    bundle = (verify_unpacked if args.unpack else verify)(args.bundle, args.jobs, progress)
     progress.close()
     images = sum(len(archive.images) for archive in bundle.archives)
     if args.json:

@@ -25,6 +25,8 @@ INSTALLER = "install.sh"
 README = "README.txt"
 REGISTRIES = "etc/registries.yaml"
 CONFIG = "etc/config.yaml"
+ARCHIVES = "images/"
+"""What the paths of all image archives begin with."""
 
 _MOST_BYTES = 64 << 20
 
@@ -113,7 +115,7 @@ def binary_path(arch: Architecture) -> str:
 
 def archive_path(stem: str, arch: Architecture, suffix: str) -> str:
     """Say where an image archive lies."""
-    return f"images/{stem}-images-{arch}{suffix}"
+    return f"{ARCHIVES}{stem}-images-{arch}{suffix}"
 
 
 def facts_text(bundle: Bundle) -> bytes:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from bundler.archive.check import ArchivedImage, check_archive
+from bundler.archive.hashed import HashedFile
 from bundler.archive.layout import PLAIN_LAYER_TYPE, ZSTD_LAYER_TYPE
-from bundler.errors import BundleDamagedError, BundlerError, LockMalformedError, NotABundleError, host_error
-from bundler.model.bundle import FACTS, LOCK, MANIFEST, Bundle, BundledArchive, BundledImage, facts_text, read_bundle
-from bundler.model.digest import Digest, digest_from_hex
+from bundler.archive.unpack import unpack_archive
+from bundler.errors import ArchiveError, BundleDamagedError, LockMalformedError, NotABundleError, host_error
+from bundler.model.bundle import (
+    ARCHIVES,
+    FACTS,
+    LOCK,
+    MANIFEST,
+    Bundle,
+    BundledArchive,
+    BundledImage,
+    facts_text,
+    read_bundle,
+)
+from bundler.model.digest import hex_of
 from bundler.model.lock import LayerForm, Lock, LockedArchitecture, parse_lock
 from bundler.model.platform import ELF_MACHINE, Platform, rank
 from bundler.site.folder import SUMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from bundler.model.platform import Architecture
@@ -29,22 +42,52 @@ _LAYER_TYPE: dict[LayerForm, str] = {"zstd": ZSTD_LAYER_TYPE, "plain": PLAIN_LAY
 _SMALL = 64 << 20  # bytes of a JSON file in a bundle
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file as it was read: its SHA-256 in hex, or why there is none; the images in it, or what is wrong with them."""
+
+    seen: str
+    images: tuple[ArchivedImage, ...] = ()
+    fault: str = ""
+
+
 def verify(folder: Path, jobs: int, progress: Progress) -> Bundle:
     """Check a bundle: every checksum, no file extra or missing, every image whole and of the right architecture.
 
-    Gives what `bundle.json` says. Raises NotABundleError, or BundleDamagedError with every finding.
+    Every byte is read once, and no layer unpacked. Gives what `bundle.json` says. Raises NotABundleError, or
+    BundleDamagedError with every finding.
     """
+    bundle, _ = _verified(folder, jobs, progress)
+    return bundle
+
+
+def verify_unpacked(folder: Path, jobs: int, progress: Progress) -> Bundle:
+    """Check as `verify` does, then unpack every layer and compare it with its image's config; raises as `verify`."""
+    bundle, files = _verified(folder, jobs, progress)
+    paths = [archive.path for archive in bundle.archives]
+    with ThreadPoolExecutor(jobs, thread_name_prefix="unpack") as pool:
+        faults = pool.map(lambda path: _unpack(folder, path, files[path].images, progress), paths)
+        _require(folder, [fault for fault in faults if fault])
+    return bundle
+
+
+def _verified(folder: Path, jobs: int, progress: Progress) -> tuple[Bundle, Mapping[str, _File]]:
     for name in (MANIFEST, LOCK):
         _read(folder, name)
     # Hashes come first: what a file says matters only once its bytes are those that were written.
-    _require(folder, _check_files(folder, jobs, progress))
+    sums, findings = _check_names(folder)
+    files = _read_files(folder, sums, jobs, progress)
+    for name, file in files.items():
+        if file.seen != sums[name]:
+            findings.append(f"{name}: its SHA-256 is {file.seen[:16]}…, {SUMS} says {sums[name][:16]}…")
+    _require(folder, findings)
     bundle = read_bundle(folder)
     try:
         lock = parse_lock(_read(folder, LOCK), LOCK)
     except LockMalformedError as error:
         raise _damaged(folder, [error.what]) from None
-    _require(folder, _check_content(folder, bundle, lock, progress))
-    return bundle
+    _require(folder, _check_content(folder, bundle, lock, files))
+    return bundle, files
 
 
 def _require(folder: Path, findings: Iterable[str]) -> None:
@@ -73,26 +116,40 @@ def _read(folder: Path, name: str) -> bytes:
         raise host_error(error, path) from error
 
 
-def _check_files(folder: Path, jobs: int, progress: Progress) -> Iterator[str]:
+def _check_names(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Read SHA256SUMS and compare its names with the files that are there; gives its sums, and what is wrong."""
     sums: dict[str, str] = {}
+    findings = []
     text = _read(folder, SUMS).decode("utf-8", "replace")
     # Not splitlines: a line that ends as on Windows is one that sha256sum at the site may not read.
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         match = _SUM.fullmatch(line)
         if not match or not _is_inside(match[2]) or match[2] in sums:
-            yield f"{SUMS}:{number}: not a checksum of a file in the bundle, or its second one"
+            findings.append(f"{SUMS}:{number}: not a checksum of a file in the bundle, or its second one")
             continue
         sums[match[2]] = match[1]
     present = set(_walk(folder))
-    yield from (f"{name}: no regular file" for name in sorted(present) if not _is_regular(folder / name))
-    yield from (f"{name}: missing" for name in sorted(sums.keys() - present))
-    yield from (f"{name}: does not belong to the bundle" for name in sorted(present - sums.keys() - _NOT_IN_SUMS))
-    names = sorted(name for name in sums.keys() & present if _is_regular(folder / name))
-    progress.expect(sum((folder / name).stat().st_size for name in names))
-    with ThreadPoolExecutor(jobs, thread_name_prefix="verify") as pool:
-        for name, found in zip(names, pool.map(lambda name: _hash(folder / name, name, progress), names), strict=True):
-            if found != sums[name]:
-                yield f"{name}: its SHA-256 is {found[:16]}…, SHA256SUMS says {sums[name][:16]}…"
+    findings += [f"{name}: no regular file" for name in sorted(present) if not _is_regular(folder / name)]
+    findings += [f"{name}: missing" for name in sorted(sums.keys() - present)]
+    findings += [f"{name}: does not belong to the bundle" for name in sorted(present - sums.keys() - _NOT_IN_SUMS)]
+    return sums, findings
+
+
+def _read_files(folder: Path, sums: Mapping[str, str], jobs: int, progress: Progress) -> dict[str, _File]:
+    """Read every file of `sums` that is there once."""
+    sizes = {name: (folder / name).stat().st_size for name in sorted(sums) if _is_regular(folder / name)}
+    progress.expect(sum(sizes.values()))
+    with (
+        ThreadPoolExecutor(jobs, thread_name_prefix="verify") as pool,
+        ThreadPoolExecutor(jobs, thread_name_prefix="hash") as beside,
+    ):
+        return dict(
+            zip(
+                sizes,
+                pool.map(lambda name: _read_file(folder, name, sizes[name], beside, progress), sizes),
+                strict=True,
+            )
+        )
 
 
 def _walk(folder: Path) -> Iterator[str]:
@@ -110,19 +167,37 @@ def _is_inside(name: str) -> bool:
     return not name.startswith("/") and not {"", ".", ".."} & set(name.split("/"))
 
 
-def _hash(path: Path, name: str, progress: Progress) -> str:
-    seen = hashlib.sha256()
+def _read_file(folder: Path, name: str, size: int, beside: Executor, progress: Progress) -> _File:
+    path = folder / name
+    images: tuple[ArchivedImage, ...] = ()
+    fault = ""
     try:
-        with path.open("rb") as file, progress.task(name, path.stat().st_size) as task:
-            while chunk := file.read(1 << 20):
-                seen.update(chunk)
-                task.advance(len(chunk))
+        with path.open("rb") as opened, progress.task(name, size) as task:
+            file = HashedFile(opened, beside, task)
+            if name.startswith(ARCHIVES):
+                try:
+                    images = check_archive(cast("BinaryIO", file), path.name)
+                except ArchiveError as error:
+                    fault = error.what
+            return _File(hex_of(file.finish()), images, fault)
     except OSError as error:
-        return f"unreadable ({error.strerror})"
-    return seen.hexdigest()
+        return _File(f"unreadable ({error.strerror})")
 
 
-def _check_content(folder: Path, bundle: Bundle, lock: Lock, progress: Progress) -> Iterator[str]:
+def _unpack(folder: Path, name: str, images: tuple[ArchivedImage, ...], progress: Progress) -> str | None:
+    """Say what is wrong with the layers of an archive."""
+    path = folder / name
+    try:
+        with path.open("rb") as file, progress.task(f"{name} layers", None):
+            unpack_archive(file, path.name, images)
+    except ArchiveError as error:
+        return error.what
+    except OSError as error:
+        return f"{name}: unreadable ({error.strerror})"
+    return None
+
+
+def _check_content(folder: Path, bundle: Bundle, lock: Lock, files: Mapping[str, _File]) -> Iterator[str]:
     if (bundle.name, bundle.release, bundle.layers) != (lock.name, lock.release, lock.layers):
         yield f"{MANIFEST} and {LOCK} are of different bundles"
     if _read(folder, FACTS) != facts_text(bundle):
@@ -130,29 +205,24 @@ def _check_content(folder: Path, bundle: Bundle, lock: Lock, progress: Progress)
     if [binary.arch for binary in bundle.binaries] != [each.arch for each in lock.architectures]:
         yield f"{MANIFEST} and {LOCK} are for different architectures"
         return
-    yield from _check_carried(folder, bundle, lock)
+    yield from _check_carried(bundle, lock, files)
     for binary, each in zip(bundle.binaries, lock.architectures, strict=True):
-        if (binary.digest, binary.size) != (each.binary.digest, each.binary.size):
+        seen = files[binary.path].seen if binary.path in files else None
+        if (binary.digest, binary.size) != (each.binary.digest, each.binary.size) or seen != hex_of(binary.digest):
             yield f"{binary.path} is not the binary that was locked"
         machine = _elf_machine(folder / binary.path)
         if machine != ELF_MACHINE[binary.arch]:
             yield f"{binary.path} is no program for {binary.arch}"
         archives = [archive for archive in bundle.archives if archive.arch == each.arch]
-        yield from _check_archives(folder, archives, each, bundle.layers, progress)
+        yield from _check_archives(files, archives, each, bundle.layers)
 
 
-def _check_carried(folder: Path, bundle: Bundle, lock: Lock) -> Iterator[str]:
+def _check_carried(bundle: Bundle, lock: Lock, files: Mapping[str, _File]) -> Iterator[str]:
     if bundle.files != lock.files:
         yield f"{MANIFEST} and {LOCK} name different files"
     for file in lock.files:
-        path = folder / file.path
-        if not _is_inside(file.path) or not _is_regular(path) or _digest(path) != file.digest:
+        if file.path not in files or files[file.path].seen != hex_of(file.digest):
             yield f"{file.path} is not the file that was locked"
-
-
-def _digest(path: Path) -> Digest:
-    with path.open("rb") as file:
-        return digest_from_hex(hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _elf_machine(path: Path) -> int | None:
@@ -163,19 +233,17 @@ def _elf_machine(path: Path) -> int | None:
 
 
 def _check_archives(
-    folder: Path, archives: list[BundledArchive], locked: LockedArchitecture, form: LayerForm, progress: Progress
+    files: Mapping[str, _File], archives: list[BundledArchive], locked: LockedArchitecture, form: LayerForm
 ) -> Iterator[str]:
     found: set[tuple[str, str]] = set()
     for archive in archives:
-        try:
-            with progress.task(f"{archive.path} images", None):
-                images = check_archive(folder / archive.path)
-        except BundlerError as error:
-            yield error.what
+        file = files.get(archive.path)
+        if file is None or file.fault:
+            yield file.fault if file else f"{archive.path} is no image archive of the bundle"
             continue
-        yield from _compare(archive, images)
-        yield from _check_form(archive, images, form)
-        found |= {(image.name, image.config) for image in images}
+        yield from _compare(archive, file.images)
+        yield from _check_form(archive, file.images, form)
+        found |= {(image.name, image.config) for image in file.images}
     for image in locked.images:
         if (image.reference, image.config) not in found:
             yield f"{image.reference} for {locked.arch} is in no archive"

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from pydantic import ValidationError
 
 from bundler.errors import CacheDamagedError, host_error
-from bundler.model.digest import Digest, digest_from_hex, hex_of
+from bundler.model.digest import Digest, DigestField, digest_from_hex, digest_of, hex_of
+from bundler.model.frozen import Frozen
 from bundler.model.lock import PackedLayer
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ CACHEDIR_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by k3s-bundler; everything here can be made again.\n"
 )
 CHUNK = 1 << 20
+
+
+class _Record(Frozen):
+    """What a layer was packed into. Nothing is unpacked to see whether that is so, hence the seal."""
+
+    layer: PackedLayer
+    seal: DigestField
+
+
+def _seal(key: str, layer: PackedLayer) -> Digest:
+    """Tie a record to its name and its content, so that one that was exchanged or damaged is none."""
+    return digest_of(key.encode() + b"\n" + layer.to_json())
 
 
 class Store:
@@ -146,11 +159,14 @@ class Store:
         """Find what a layer was packed into, if it was and if that blob is there; this counts as using the record."""
         record = self.root / "layers" / f"{hex_of(Digest(key))}.json"
         try:
-            layer = PackedLayer.model_validate_json(record.read_bytes(), by_alias=True, by_name=False)
+            read = _Record.model_validate_json(record.read_bytes(), by_alias=True, by_name=False)
         except (FileNotFoundError, ValidationError):
             return None
         except OSError as error:
             raise host_error(error, record) from error
+        layer = read.layer
+        if read.seal != _seal(key, layer):
+            return None
         try:
             if self.path(layer.digest).stat().st_size != layer.size:
                 return None
@@ -163,7 +179,8 @@ class Store:
 
     def remember_packed_layer(self, key: str, layer: PackedLayer) -> None:
         """Note what a layer was packed into; its blob is there already."""
-        write_file(self.root / "layers" / f"{hex_of(Digest(key))}.json", layer.to_json())
+        record = _Record(layer=layer, seal=_seal(key, layer))
+        write_file(self.root / "layers" / f"{hex_of(Digest(key))}.json", record.to_json())
 
     @staticmethod
     def _discard(path: Path) -> None:

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from bundler.archive import tar, zstd
 from bundler.archive.check import ArchivedImage, check_archive
 from bundler.archive.layout import arrange
+from bundler.archive.unpack import unpack_archive
 from bundler.archive.writer import write_tar, write_tar_zst
 from bundler.errors import ArchiveError, CacheDamagedError
 from bundler.model.digest import digest_of
+from bundler.model.lock import PackedLayer
 from bundler.model.platform import Platform
 from bundler.progress import SilentTask
 from tests.archive.samples import COMPRESSOR, Blobs
@@ -52,7 +54,15 @@ def sample() -> tuple[Blobs, list[ImageContent]]:
 def check(data: bytes, folder: Path, suffix: str = ".tar") -> tuple[ArchivedImage, ...]:
     path = folder / f"images{suffix}"
     path.write_bytes(data)
-    return check_archive(path)
+    with path.open("rb") as file:
+        return check_archive(file, path.name)
+
+
+def wide_frame(data: bytes) -> bytes:
+    """Compress with a window that k3s refuses."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=26, write_content_size=False)
+    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return stream.compress(data) + stream.flush()
 
 
 def members_of(data: bytes) -> Members:
@@ -295,13 +305,86 @@ def test_two_members_with_their_contents_exchanged_are_refused(form: LayerForm, 
                 check(put_together(swapped), tmp_path)
 
 
-def test_layers_in_another_order_than_the_config_says_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_more_or_fewer_layers_than_the_config_lists_are_refused(form: LayerForm, tmp_path: Path) -> None:
     blobs = Blobs()
     right = blobs.image("docker.io/example/one:1", BASE, OWN)
-    with pytest.raises(ArchiveError, match="do not unpack to what its config says"):
-        check(blobs.tar([type(right)(right.image, right.layers[::-1])], "zstd"), tmp_path)
-    with pytest.raises(ArchiveError, match="do not unpack to what its config says"):
-        check(blobs.tar([type(right)(right.image, right.layers[:1])], "zstd"), tmp_path)
+    for layers in (right.layers[:1], (*right.layers, right.layers[0]), ()):
+        with pytest.raises(ArchiveError, match="are not those that its config lists"):
+            check(blobs.tar([type(right)(right.image, layers)], form), tmp_path)
+
+
+def test_plain_layers_in_another_order_than_the_config_lists_are_refused(tmp_path: Path) -> None:
+    blobs = Blobs()
+    right = blobs.image("docker.io/example/one:1", BASE, OWN)
+    with pytest.raises(ArchiveError, match="are not those that its config lists"):
+        check(blobs.tar([type(right)(right.image, right.layers[::-1])], "plain"), tmp_path)
+
+
+def test_a_layer_that_two_configs_want_to_unpack_to_different_things_is_refused(tmp_path: Path) -> None:
+    blobs = Blobs()
+    one, two = blobs.image("docker.io/example/one:1", BASE), blobs.image("docker.io/example/two:1", OWN)
+    with pytest.raises(ArchiveError, match="two:1 are not those that its config lists"):
+        check(blobs.tar([one, type(two)(two.image, one.layers)], "zstd"), tmp_path)
+
+
+def test_compressed_layers_in_another_order_than_the_config_lists_are_found_by_unpacking(tmp_path: Path) -> None:
+    blobs = Blobs()
+    right = blobs.image("docker.io/example/one:1", BASE, OWN)
+    swapped = blobs.tar([type(right)(right.image, right.layers[::-1])], "zstd")
+    images = check(swapped, tmp_path)
+    with pytest.raises(ArchiveError, match=f"unpacks to {digest_of(OWN)}, its image's config says {digest_of(BASE)}"):
+        unpack_archive(io.BytesIO(swapped), "images.tar", images)
+
+
+@pytest.mark.parametrize("harm", ["rubbish", "cut", "wide"])
+def test_a_layer_that_does_not_unpack_is_found_by_unpacking(harm: str, tmp_path: Path) -> None:
+    blobs = Blobs()
+    right = blobs.image("docker.io/example/one:1", BASE)
+    (layer,) = right.layers
+    packed = {
+        "rubbish": zstd.ZSTD_MAGIC + b"rubbish" * 20,
+        "cut": blobs.data[layer.digest][:-4],
+        "wide": wide_frame(BASE),
+    }[harm]
+    wrong = layer.model_copy(update={"digest": blobs.put(packed), "size": len(packed)})
+    data = blobs.tar([type(right)(right.image, (wrong,))], "zstd")
+    images = check(data, tmp_path)
+    with pytest.raises(ArchiveError, match=f"layer {wrong.digest} does not unpack"):
+        unpack_archive(io.BytesIO(data), "images.tar", images)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_layer_of_a_right_archive_unpacks(form: LayerForm, tmp_path: Path) -> None:
+    blobs, images = sample()
+    data = blobs.tar(images, form)
+    unpack_archive(io.BytesIO(data), "images.tar", check(data, tmp_path))
+    if form == "plain":
+        data = blobs.tar_zst(images)
+        unpack_archive(io.BytesIO(data), "images.tar.zst", check(data, tmp_path, ".tar.zst"))
+
+
+def test_one_blob_in_two_roles_or_of_two_sizes_is_refused(tmp_path: Path) -> None:
+    blobs = Blobs()
+    right = blobs.image("docker.io/example/one:1", BASE)
+    config = PackedLayer(
+        diff_id=digest_of(BASE),
+        digest=right.image.config,
+        size=right.image.config_size,
+        unpacked_size=len(BASE),
+    )
+    with pytest.raises(ArchiveError, match="two kinds or sizes"):
+        check(blobs.tar([type(right)(right.image, (config,))], "zstd"), tmp_path)
+    other = blobs.image("docker.io/example/two:1", BASE)
+    longer = right.layers[0].model_copy(update={"size": right.layers[0].size + 1})
+    whole = members_of(blobs.tar([right], "zstd"))
+    manifest = arrange([type(other)(other.image, (longer,))], "zstd")
+    index = json.loads(dict(whole)["index.json"])
+    index["manifests"] += json.loads(manifest[1].data)["manifests"]  # type: ignore[union-attr]
+    members = [(name, json.dumps(index).encode() if name == "index.json" else data) for name, data in whole]
+    members.insert(-1, (manifest[3].name, manifest[3].data))  # type: ignore[union-attr]
+    with pytest.raises(ArchiveError, match="two kinds or sizes"):
+        check(put_together(members), tmp_path)
 
 
 def test_a_config_of_another_platform_than_the_index_says_is_refused(tmp_path: Path) -> None:
@@ -358,11 +441,8 @@ def test_links_devices_odd_names_and_foreign_headers_are_refused(kind: str, tmp_
 
 def test_a_layer_whose_window_k3s_would_refuse_is_refused(tmp_path: Path) -> None:
     blobs, images = one_image()
-    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=26, write_content_size=False)
-    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    wide = stream.compress(blobs.tar(images, "plain")) + stream.flush()
     with pytest.raises(ArchiveError, match="window"):
-        check(wide, tmp_path, ".tar.zst")
+        check(wide_frame(blobs.tar(images, "plain")), tmp_path, ".tar.zst")
 
 
 JSON = st.recursive(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bundler.archive.tar import header as tar_header
 from tests.build.workshop import Result, Workshop
 from tests.upstream import Upstream
 
@@ -38,7 +39,11 @@ def bundle(made: Workshop, tmp_path: Path) -> Path:
 
 
 def verify(made: Workshop, bundle: Path) -> Result:
-    return made.run("verify", bundle)
+    """Check a bundle; unpacking as well, which must not let pass what the plain check refuses."""
+    result = made.run("verify", bundle)
+    unpacked = made.run("verify", "--unpack", bundle)
+    assert (unpacked.code, unpacked.out, unpacked.err) == (result.code, result.out, result.err)
+    return result
 
 
 def sha256sum(bundle: Path) -> bool:
@@ -205,3 +210,59 @@ def test_sums_made_anew_after_damage_do_not_hide_it(harm: Callable[[Path], str],
     write_sums_anew(bundle)
     assert sha256sum(bundle)
     refused(made, bundle, named)
+
+
+def exchange_layers(path: Path) -> tuple[str, str]:
+    """Let the layers of an image be listed the other way round, with every digest put right; gives name and layer."""
+    with tarfile.open(path) as read:
+        members = {info.name: read.extractfile(info).read() for info in read}  # type: ignore[union-attr]
+    index = json.loads(members["index.json"])
+    entry = next(each for each in index["manifests"] if len(layers_of(members, each)) > 1)
+    old, manifest = blob(entry["digest"]), json.loads(members[blob(entry["digest"])])
+    manifest["layers"].reverse()
+    body = compact(manifest)
+    entry["digest"], entry["size"] = f"sha256:{hashlib.sha256(body).hexdigest()}", len(body)
+    docker = json.loads(members["manifest.json"])
+    for image in docker:
+        if image["RepoTags"] == [entry["annotations"]["io.containerd.image.name"]]:
+            image["Layers"].reverse()
+    changed = {**members, blob(entry["digest"]): body, "index.json": compact(index), "manifest.json": compact(docker)}
+    order = ["oci-layout", "index.json", "manifest.json"]
+    for each in index["manifests"]:
+        own = json.loads(changed[blob(each["digest"])])
+        order += [blob(each["digest"]), *(blob(part["digest"]) for part in (own["config"], *own["layers"]))]
+    assert old not in order
+    path.write_bytes(
+        b"".join(tar_header(name, len(changed[name])) + padded(changed[name]) for name in dict.fromkeys(order))
+        + bytes(1024)
+    )
+    return entry["annotations"]["io.containerd.image.name"], manifest["layers"][0]["digest"]
+
+
+def layers_of(members: dict[str, bytes], entry: dict[str, str]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(members[blob(entry["digest"])])["layers"]
+    return found
+
+
+def blob(digest: str) -> str:
+    return "blobs/sha256/" + digest.removeprefix("sha256:")
+
+
+def compact(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 512)
+
+
+# A layer of the form plain is named by what it unpacks to.
+@pytest.mark.parametrize("made", ["zstd"], indirect=True)
+def test_layers_that_unpack_to_something_else_are_found_when_they_are_unpacked(made: Workshop, bundle: Path) -> None:
+    archive = min((bundle / "images").iterdir())
+    _, layer = exchange_layers(archive)
+    write_sums_anew(bundle)
+    assert made.run("verify", bundle).code == 0, "its digests are in order, and nothing is unpacked"
+    result = made.run("verify", "--unpack", bundle)
+    assert (result.error, result.code) == ("bundle-damaged", 4), result.err
+    assert f"{archive.name}: layer {layer} unpacks to" in result.err

@@ -10,6 +10,7 @@ import pytest
 
 from bundler.archive.check import check_archive
 from bundler.archive.layout import ImageContent, arrange
+from bundler.archive.unpack import unpack_archive
 from bundler.archive.writer import write_tar
 from bundler.engines.distribution import Distribution
 from bundler.engines.intake import Intake
@@ -69,7 +70,10 @@ def archives(lock: Lock, intake: Intake, folder: Path) -> list[str]:
         path = folder / f"{each.arch}.tar"
         with path.open("wb") as out:
             write_tar(arrange(contents, "zstd"), intake.store.open, out, SilentTask())
-        found = check_archive(path)
+        with path.open("rb") as file:
+            found = check_archive(file, path.name)
+            file.seek(0)
+            unpack_archive(file, path.name, found)
         assert [image.name for image in found] == sorted(image.reference for image in each.images)
         assert {image.platform.architecture for image in found} == {each.arch}
         digests.append(digest_of(path.read_bytes()))

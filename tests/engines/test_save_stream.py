@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from bundler.archive import zstd
 from bundler.archive.check import check_archive
 from bundler.archive.layout import ImageContent, arrange
+from bundler.archive.unpack import unpack_archive
 from bundler.archive.writer import write_tar, write_tar_zst
 from bundler.engines.intake import Intake
 from bundler.engines.manifest import Manifest, parse_manifest
@@ -172,9 +173,12 @@ def test_the_archive_of_every_stream_is_complete_and_of_the_right_architecture(
 ) -> None:
     images = [locked(name, arch) for name in names]
     store = take(recorded(stream), images, tmp_path / "cache")
-    with (tmp_path / "images.tar").open("wb") as out:
-        write_tar(arrange(contents(store, images), "zstd"), store.open, out, SilentTask())
-    found = check_archive(tmp_path / "images.tar")
+    out = io.BytesIO()
+    write_tar(arrange(contents(store, images), "zstd"), store.open, out, SilentTask())
+    out.seek(0)
+    found = check_archive(out, "images.tar")
+    out.seek(0)
+    unpack_archive(out, "images.tar", found)
     assert {(each.name, str(each.platform), each.config) for each in found} == {
         (image.reference, PLATFORMS[arch], image.config) for image in images
     }

@@ -106,6 +106,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -s q -l quiet -d 'say
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -s v -l verbose -d 'show where an error came from'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using; and test $_shtab_k3s_bundler_npos -eq 0' -a verify -d 'verify: check a bundle with nothing but itself; exit code 4 when anything is wrong.'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -s h -l help -d 'show this help message and exit'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l unpack -d 'also unpack every layer and compare it with its image'"'"'s config'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l jobs -x -d 'transfers at a time (default: 4)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l json -d 'print one JSON document'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l progress -xka "auto bars lines json none" -d 'how long work is shown on stderr (default: bars on a terminal, lines elsewhere)'

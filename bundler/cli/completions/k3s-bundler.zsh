@@ -172,6 +172,7 @@ _shtab_k3s_bundler_schema_defaults_added=0
 
 _shtab_k3s_bundler_verify_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--unpack[also unpack every layer and compare it with its image\'s config]"
   "--jobs[transfers at a time (default\: 4)]:N:"
   "--json[print one JSON document]"
   "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
