@@ -21,6 +21,18 @@ reload_services() {
   if [ -n "$live" ] && [ "$init" = systemd ]; then systemctl daemon-reload; fi
 }
 
+# systemd goes on listing a unit without a file when it failed, or when its cgroup was not gone as the file went.
+forget_service() {
+  [ -n "$live" ] && [ "$init" = systemd ] || return 0
+  systemctl reset-failed "$service.service" 2>/dev/null || :
+  waited=0
+  while [ "$waited" -lt 10 ] && systemctl list-units --all --no-legend "$service.service" | grep -q not-found; do
+    sleep 1
+    systemctl daemon-reload
+    waited=$((waited + 1))
+  done
+}
+
 enable_service() {
   if is_enabled; then return 0; fi
   case $init in
@@ -120,7 +132,10 @@ put_back_service() { # JOURNAL
   reload_services || return 1
   [ "$(values_of enabled "$1")" = yes ] || disable_service
   # A first install that failed leaves nothing running: containerd and its pods outlive the service.
-  if [ -z "$(values_of release "$1")" ] && [ -z "$(receipts)" ]; then kill_everything; fi
+  if [ -z "$(values_of release "$1")" ]; then
+    [ -n "$(receipts)" ] || kill_everything
+    forget_service
+  fi
   if [ -n "$live" ] && [ "$(values_of active "$1")" = yes ]; then
     restart_service && await_ready || return 1
   fi

@@ -27,8 +27,31 @@ stop_every_service() {
   done
 }
 
-# Containerd and its shims are told by their binary, which k3s unpacks below its data directory; pods hang below shims.
+readonly end_seconds=20
+
+# A killed process that is not gone yet holds mounts, files and the cgroup of its unit. What it started meanwhile dies too.
 kill_processes() {
+  killed=
+  waited=0
+  while :; do
+    for process in $(k3s_processes); do
+      begun=$(start_time "$process")
+      [ -n "$begun" ] || continue
+      has_line "$killed" "$process:$begun" || killed=$killed$process:$begun$newline
+      kill -9 "$process" 2>/dev/null || :
+    done
+    living=
+    for process in $killed; do has_ended "${process%:*}" "${process#*:}" || living="$living ${process%:*}"; done
+    [ -n "$living" ] || return 0
+    [ "$waited" -lt "$end_seconds" ] || break
+    sleep 1
+    waited=$((waited + 1))
+  done
+  warn process-stays "killed processes do not end:$living" 'they wait for a disk or a network file system; a reboot ends them'
+}
+
+# Containerd and its shims are told by their binary, which k3s unpacks below its data directory; pods hang below shims.
+k3s_processes() (
   found=
   for process in $(find /proc -maxdepth 1 -name '[1-9]*'); do
     process=${process#/proc/}
@@ -37,8 +60,13 @@ kill_processes() {
       "$data_dir"/data/*/bin/containerd* | "$data_dir"/data/*/bin/k3s) found=$found$process$newline ;;
     esac
   done
-  found=$found$(for process in $found; do descendants_of "$process"; done)
-  for process in $found; do kill -9 "$process" 2>/dev/null || :; done
+  printf '%s' "$found"
+  for process in $found; do descendants_of "$process"; done
+)
+
+# Its number may have gone to another process; threads of a process that nobody waits for may be dying still.
+has_ended() { # PID, START TIME
+  [ "$(start_time "$1")" != "$2" ] && [ -z "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 ! -name "$1" 2>/dev/null)" ]
 }
 
 descendants_of() ( # PID

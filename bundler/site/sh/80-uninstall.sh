@@ -8,6 +8,7 @@ run_uninstall() {
   disable_service
   rm -rf -- "$root$(unit_path)" "$root$(environment_path)" "$root/etc/logrotate.d/$service"
   reload_services
+  forget_service
   if [ "$(receipts | wc -l | tr -d ' ')" -gt 1 ]; then
     note 'Another k3s service is installed: binary and data stay'
   else

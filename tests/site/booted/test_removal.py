@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tests.site.booted.hosts import Host
 
 
+def units(host: Host) -> str:
+    return host.shell("systemctl list-units --all --no-legend 'k3s*'")
+
+
 def test_uninstall_leaves_the_host_as_it_was(host: Host) -> None:
     before = host.changes()
     assert host.install("old").status == 0
@@ -92,21 +96,77 @@ def test_killall_and_uninstall_leave_another_containerd_alone(systemd_host: Host
     assert systemd_host.processes("/run/other.sock") == other
 
 
+FREEZER = "/run/freezer"  # of cgroup v1: a process in it does not die, as one that waits for a disk does not
+
+
+def freeze_containerd(host: Host) -> str:
+    """Let containerd receive signals and not die; returns its process number."""
+    host.shell(
+        f"mkdir {FREEZER}; mount -t cgroup -o freezer freezer {FREEZER}; mkdir {FREEZER}/k3s-test; cd {FREEZER}/k3s-test;"
+        "pgrep -xo containerd >/run/held; cat /run/held >cgroup.procs; echo FROZEN >freezer.state;"
+        "until grep -q FROZEN freezer.state; do sleep 0.1; done"
+    )
+    return host.shell("cat /run/held")
+
+
+def remove_freezer(host: Host, held: str) -> None:
+    host.shell(
+        f"cd {FREEZER}/k3s-test; echo THAWED >freezer.state; while [ -e /proc/{held}/exe ]; do sleep 0.1; done; cd /;"
+        f"until rmdir {FREEZER}/k3s-test; do sleep 0.1; done; umount {FREEZER}"
+    )
+
+
+def test_uninstall_waits_for_what_it_killed(systemd_host: Host) -> None:
+    """A process that is still dying holds its unit's cgroup, and systemd then goes on listing the removed unit."""
+    assert systemd_host.install("old").status == 0
+    held = freeze_containerd(systemd_host)
+    was_killed = f"grep -q '^S[a-z]*Pnd:.*[13579bdf]..$' /proc/{held}/status"  # signal 9 is the ninth bit
+    systemd_host.write(
+        "/run/thaw.sh",
+        f"until {was_killed}; do sleep 0.1; done; sleep 3\n"
+        f"[ ! -e /etc/systemd/system/k3s.service ] || : >/run/waited; echo THAWED >{FREEZER}/k3s-test/freezer.state\n",
+    )
+    systemd_host.shell("setsid sh /run/thaw.sh >/dev/null 2>&1 &")
+    done = systemd_host.uninstall()
+    assert done.status == 0, str(done)
+    assert systemd_host.run("test", "-e", "/run/waited").status == 0, "it went on before the killed process was gone"
+    assert units(systemd_host) == ""
+    remove_freezer(systemd_host, held)
+
+
+def test_uninstall_says_what_cannot_be_killed(systemd_host: Host) -> None:
+    assert systemd_host.install("old").status == 0
+    held = freeze_containerd(systemd_host)
+    done = systemd_host.uninstall()
+    assert done.status == 0, str(done)
+    assert f"warning[process-stays]: killed processes do not end: {held}" in done.err
+    remove_freezer(systemd_host, held)
+
+
+def test_uninstall_forgets_a_unit_that_failed(systemd_host: Host) -> None:
+    assert systemd_host.install("old").status == 0
+    systemd_host.write("/run/systemd/system/k3s.service.d/once.conf", "[Service]\nRestart=no\n")
+    systemd_host.shell("systemctl daemon-reload; systemctl kill --signal KILL --kill-who main k3s")
+    systemd_host.shell("until systemctl is-failed k3s; do sleep 0.1; done; rm -r /run/systemd/system/k3s.service.d")
+    done = systemd_host.uninstall()
+    assert done.status == 0, str(done)
+    assert units(systemd_host) == ""
+
+
 def test_many_installs_and_removals_leave_no_growth(systemd_host: Host) -> None:
     def counts() -> list[int]:
-        units = "systemctl list-units --all --no-legend 'k3s*' | wc -l"
-        counted = f"grep -c . /proc/self/mounts; ls -d /proc/[0-9]* | wc -l; {units}"
+        counted = "grep -c . /proc/self/mounts; ls -d /proc/[0-9]* | wc -l"
         return [*map(int, systemd_host.shell(counted).split()), len(systemd_host.changes())]
 
     assert systemd_host.install("old").status == 0
-    assert systemd_host.run("/usr/local/bin/k3s-uninstall.sh").status == 0
+    assert systemd_host.uninstall().status == 0
     first = counts()
     for _ in range(3):
         assert systemd_host.install("old", "--settle", "0").status == 0
-        assert systemd_host.run("/usr/local/bin/k3s-uninstall.sh").status == 0
-    # systemd forgets a removed unit, and the kernel a dead process, in their own time.
+        assert systemd_host.uninstall().status == 0
+        assert units(systemd_host) == ""
     last: list[int] = []
-    for _ in range(20):
+    for _ in range(100):  # processes of the host itself come and go
         last = counts()
         if all(now <= before for now, before in zip(last, first, strict=True)):
             return
