@@ -11,7 +11,9 @@ from pydantic.alias_generators import to_camel
 class Frozen(BaseModel):
     """A value that never changes, refuses unknown keys and is written with camelCase keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, defer_build=True, alias_generator=to_camel, populate_by_name=True
+    )
 
     def to_json(self) -> bytes:
         """Write sorted, indented JSON with a final newline: the same value always gives the same bytes."""

@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 class Strict(BaseModel):
     """A part of a recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 def _freeze(value: Mapping[Key, Value]) -> Mapping[Key, Value]:
