@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import zstandard
+from zlib_ng import zlib_ng as zlib
 
 from bundler.model.lock import Compressor
 
@@ -164,7 +164,7 @@ class _Gunzip(io.RawIOBase):
         self._inside = True
         try:
             plain = self._inflater.decompress(data, limit)
-        except zlib.error as error:
+        except zlib.error as error:  # type: ignore[misc]  # its stub says Exception instead of type[Exception]
             raise ValueError(f"the gzip data is damaged: {error}") from None
         self._waiting = self._inflater.unconsumed_tail
         if self._inflater.eof:
