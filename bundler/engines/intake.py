@@ -16,6 +16,8 @@ from bundler.model.digest import Digest, digest_from_hex, digest_of
 from bundler.model.lock import Compressor, LockedImage, LockedLayer, PackedLayer, packed_layer_key, registry_layer_key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bundler.progress import Task
     from bundler.store.store import Store
 
@@ -70,6 +72,14 @@ class Intake:
     def take(self, stream: BinaryIO, layer: LockedLayer, source: str, task: Task) -> PackedLayer:
         """Take a layer of the lock in any form that `names` allows; raises as `take_layer` does."""
         return self.take_layer(stream, layer.diff_id, source, task)
+
+    def take_part(self, part: Path, layer: LockedLayer, source: str, task: Task) -> PackedLayer:
+        """Take a layer from a finished download of its digest, which goes away; raises as `take_layer` does."""
+        with part.open("rb") as stream:
+            taken = self.take(stream, layer, source, task)
+        # The packed form is what stays; a second copy of every layer would double the cache.
+        part.unlink()
+        return taken
 
     def take_config(self, data: bytes, digest: Digest, source: str) -> None:
         """Keep a config; raises DigestMismatchError when it is not the one asked for."""
@@ -148,45 +158,62 @@ class VerbatimIntake(Intake):
         """Take no layer that only unpacks to the right bytes."""
         return None
 
+    def take_part(self, part: Path, layer: LockedLayer, source: str, task: Task) -> PackedLayer:
+        """Keep a finished download as it is, once it was seen what it unpacks to; raises as `take` does."""
+        with part.open("rb") as stream:
+            unpacked, size = _unpacked(stream, source, task)
+        self._require((layer.digest, unpacked), layer, source)
+        self.store.adopt(part, layer.digest)
+        return self._remember(layer, layer.size, size)
+
     def take(self, stream: BinaryIO, layer: LockedLayer, source: str, task: Task) -> PackedLayer:
         """Keep a layer as it comes; raises DigestMismatchError for other bytes, IntegrityError for damaged ones."""
-        plain, size = hashlib.sha256(), 0
         with self.store.writer() as writer:
-            raw = _Copied(stream, writer)
-            try:
-                with zstd.inflated(cast("BinaryIO", raw)) as unpacked:
-                    while chunk := unpacked.read(CHUNK):
-                        plain.update(chunk)
-                        size += len(chunk)
-                        task.advance(len(chunk))
-                while raw.read(CHUNK):  # what follows the end of compressed data belongs to the blob
-                    pass
-            except ValueError as error:
-                raise IntegrityError(
-                    f"{source}: {error}", hint="run the build again; the layer arrived damaged"
-                ) from None
-            found = digest_from_hex(raw.hash.hexdigest()), digest_from_hex(plain.hexdigest())
-            if found != (layer.digest, layer.diff_id):
-                raise DigestMismatchError(
-                    f"{source} gave {found[0]}, which unpacks to {found[1]}, for the layer {layer.digest} of the "
-                    f"registry, which unpacks to {layer.diff_id}",
-                    hint="the image's config and its layers do not belong together; push the image again",
-                )
-            kept = PackedLayer(diff_id=layer.diff_id, digest=writer.commit(), size=writer.size, unpacked_size=size)
+            raw = cast("BinaryIO", _Copied(stream, writer))
+            unpacked, size = _unpacked(raw, source, task)
+            while raw.read(CHUNK):  # what follows the end of compressed data belongs to the blob
+                pass
+            self._require((writer.digest, unpacked), layer, source)
+            writer.commit()
+        return self._remember(layer, writer.size, size)
+
+    @staticmethod
+    def _require(found: tuple[Digest, Digest], layer: LockedLayer, source: str) -> None:
+        if found != (layer.digest, layer.diff_id):
+            raise DigestMismatchError(
+                f"{source} gave {found[0]}, which unpacks to {found[1]}, for the layer {layer.digest} of the "
+                f"registry, which unpacks to {layer.diff_id}",
+                hint="the image's config and its layers do not belong together; push the image again",
+            )
+
+    def _remember(self, layer: LockedLayer, size: int, unpacked_size: int) -> PackedLayer:
+        kept = PackedLayer(diff_id=layer.diff_id, digest=layer.digest, size=size, unpacked_size=unpacked_size)
         self.store.remember_packed_layer(registry_layer_key(layer), kept)
         return kept
 
 
+def _unpacked(stream: BinaryIO, source: str, task: Task) -> tuple[Digest, int]:
+    """Say what a layer unpacks to, and to how many bytes; raises IntegrityError."""
+    plain, size = hashlib.sha256(), 0
+    try:
+        with zstd.inflated(stream) as unpacked:
+            while chunk := unpacked.read(CHUNK):
+                plain.update(chunk)
+                size += len(chunk)
+                task.advance(len(chunk))
+    except ValueError as error:
+        raise IntegrityError(f"{source}: {error}", hint="run the build again; the layer arrived damaged") from None
+    return digest_from_hex(plain.hexdigest()), size
+
+
 class _Copied:
-    """A stream whose bytes are hashed and written elsewhere as they are read."""
+    """A stream whose bytes are written elsewhere as they are read."""
 
     def __init__(self, stream: BinaryIO, target: zstd.Sink) -> None:
         self._stream, self._target = stream, target
-        self.hash = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
-        self.hash.update(data)
         self._target.write(data)
         return data
 

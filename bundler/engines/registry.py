@@ -64,7 +64,5 @@ class RegistryEngine:
             if intake.stored(layer):  # another process may have brought it while this one waited
                 return
             self._distribution.blob(parse_reference(image.reference), layer.digest, layer.size, part, task)
-            with part.open("rb") as stream, progress.task(f"{title} pack", None) as packing:
-                intake.take(stream, layer, image.reference, packing)
-            # The packed form is what stays; a second copy of every layer would double the cache.
-            part.unlink()
+            with progress.task(f"{title} pack", None) as packing:
+                intake.take_part(part, layer, image.reference, packing)

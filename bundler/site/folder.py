@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -14,22 +15,41 @@ from bundler.model.digest import Digest, digest_from_hex, hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
 SUMS = "SHA256SUMS"
 
+_WORTH_A_THREAD = 1 << 16  # bytes
+
 
 class HashingFile:
-    """A file that hashes what is written to it."""
+    """A file that hashes what is written to it; `beside` hashes while the writer does something else."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.hash = hashlib.sha256()
+    def __init__(self, file: BinaryIO, beside: Executor) -> None:
+        self._file, self._beside = file, beside
+        self._hash = hashlib.sha256()
+        self._hashing: Future[None] | None = None
 
     def write(self, data: bytes) -> int:
         """Write and hash."""
-        self.hash.update(data)
+        self._settle()
+        if len(data) < _WORTH_A_THREAD:
+            self._hash.update(data)
+        else:
+            self._hashing = self._beside.submit(self._hash.update, data)
         return self._file.write(data)
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of all bytes so far."""
+        self._settle()
+        return digest_from_hex(self._hash.hexdigest())
+
+    def _settle(self) -> None:
+        if self._hashing:
+            self._hashing.result()
+            self._hashing = None
 
 
 class BundleFolder:
@@ -45,15 +65,15 @@ class BundleFolder:
         target = self.root / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                hashing = HashingFile(file)
+            with target.open("xb") as file, ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
+                hashing = HashingFile(file, beside)
                 yield cast("BinaryIO", hashing)
                 file.flush()
                 os.fsync(file.fileno())
             target.chmod(0o644)
         except OSError as error:
             raise host_error(error, target) from error
-        self._digests[path] = digest_from_hex(hashing.hash.hexdigest())
+        self._digests[path] = hashing.digest
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file."""

@@ -198,6 +198,11 @@ class BlobWriter:
         self._hash = hashlib.sha256()
         self.size = 0
 
+    @property
+    def digest(self) -> Digest:
+        """The digest of all bytes so far."""
+        return digest_from_hex(self._hash.hexdigest())
+
     def write(self, data: bytes) -> int:
         """Take more bytes."""
         self._hash.update(data)
@@ -206,7 +211,7 @@ class BlobWriter:
 
     def commit(self) -> Digest:
         """Sync, and move the bytes under their digest."""
-        digest = digest_from_hex(self._hash.hexdigest())
+        digest = self.digest
         self._file.flush()
         os.fsync(self._file.fileno())
         self._path.chmod(0o644)
