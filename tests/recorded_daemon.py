@@ -32,13 +32,16 @@ CONTAINERD: dict[str, Any] = {
 class RecordedDaemon:
     """Answers on 127.0.0.1 between `with RecordedDaemon(info, save) as daemon:` and the end of the block.
 
-    `info` is what /info says, `save` the tar that every save gives. `pulled` and `removed` are the names asked for.
+    `info` is what /info says, `save` the tar that every save gives; names with `absent` in them cannot be pulled.
+    `pulled`, `saved` and `removed` are the names asked for.
     """
 
     info: dict[str, Any]
     save: bytes
     pulled: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    saved: list[list[str]] = field(default_factory=list)
+    absent: str | None = None
 
     def __enter__(self) -> Self:
         self._server = _Server(self)
@@ -77,12 +80,16 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/info":
             self._json(daemon.info)
         elif path == "/images/get":
+            daemon.saved.append(parse_qs(urlsplit(self.path).query)["names"])
             self._answer(200, daemon.save)
         else:
             self._json({"message": "No such image"}, 404)
 
     def do_POST(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
+        if self.server.daemon.absent and self.server.daemon.absent in query["fromImage"][0]:
+            self._json({"message": "manifest unknown"}, 404)
+            return
         self.server.daemon.pulled.append(f"{query['fromImage'][0]}@{query['tag'][0]}")
         self._answer(200, b'{"status":"Pulling"}\r\n{"status":"Status: Downloaded newer image"}\r\n')
 

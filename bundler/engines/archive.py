@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from bundler.archive import zstd
-from bundler.engines.save_stream import take_save_stream
+from bundler.engines.save_stream import MemberNames, take_save_stream
 from bundler.errors import LockError, host_error
 from bundler.model.digest import digest_from_hex
 
@@ -44,7 +44,7 @@ class WithArchives:
                 progress.task(archive.path, None) as task,
                 closing(zstd.inflated(file)) as tar,
             ):
-                take_save_stream(tar, images, intake, archive.path, task)
+                take_save_stream(tar, images, intake, archive.path, MemberNames(), task)
         except OSError as error:
             raise host_error(error, path) from error
 

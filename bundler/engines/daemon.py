@@ -26,7 +26,7 @@ from bundler.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from docker.api.client import APIClient
 
@@ -34,7 +34,7 @@ PULL_SILENCE = 300
 """Seconds without an event after which a pull is given up; extracting a big layer sends events too."""
 
 SAVE_SILENCE = 1800
-"""Seconds without a byte: the engine copies the whole image to its own disk before it sends the first one."""
+"""Seconds without a byte: the engine copies all that is saved to its own disk before it sends the first one."""
 
 _EVENT_LIMIT = 1 << 20  # bytes of one event
 
@@ -124,13 +124,13 @@ class Daemon:
                 detail = event.get("progressDetail") or {}
                 yield PullEvent(str(event.get("id", "")), str(event.get("status", "")), int(detail.get("current") or 0))
 
-    def save(self, name: str) -> BinaryIO:
-        """Open the stream of `docker save`; the caller closes it. Reading raises DaemonFailedError."""
-        response = self._call("GET", "/images/get", params={"names": name}, timeout=SAVE_SILENCE)
+    def save(self, names: Sequence[str]) -> BinaryIO:
+        """Open the stream of one `docker save`; the caller closes it. Reading raises DaemonFailedError."""
+        response = self._call("GET", "/images/get", params={"names": list(names)}, timeout=SAVE_SILENCE)
         if response.status_code != 200:
             with response:
-                _raise_failure(name, _message(response))
-        return cast("BinaryIO", _SaveStream(response, name))
+                _raise_failure(", ".join(names), _message(response))
+        return cast("BinaryIO", _SaveStream(response, ", ".join(names)))
 
     def remove(self, name: str) -> None:
         """Take a name away; the image goes with its last name. Gone already is fine."""

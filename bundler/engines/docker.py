@@ -6,18 +6,21 @@ build goes again.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bundler.engines.distribution import endpoints_of
-from bundler.engines.save_stream import take_save_stream
+from bundler.engines.save_stream import MemberNames, take_save_stream
 from bundler.errors import BundlerError
 from bundler.model.reference import parse_reference
 from bundler.store.pulled import left_by_dead_builds, note_pulled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
 
     from bundler.engines.daemon import Daemon
     from bundler.engines.intake import Intake
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from bundler.progress import Progress, Task
     from bundler.store.pulled import PulledName
     from bundler.store.store import Store
+
+
+SAVED_AT_ONCE = 256 << 20
+"""Bytes of layers, as downloaded, that one save may hold: the engine first writes all, unpacked, to its own disk."""
 
 
 class DockerEngine:
@@ -36,30 +43,52 @@ class DockerEngine:
         self._daemon, self._mirrors, self._keep_images = daemon, mirrors, keep_images
 
     def pull(self, images: Sequence[LockedImage], intake: Intake, jobs: int, progress: Progress) -> None:
-        """Bring each image once, several at a time. Pulls by digest do not race, whatever the architecture."""
+        """Bring each image once, several at a time. Pulls by digest do not race, whatever the architecture.
+
+        Images are saved in groups, each when its images are there, while those of the next ones are still being pulled.
+        """
         self._tidy(intake.store)
         # One config is one image, whatever it is called: a second pull could remove it while the first is saved.
         wanted = {image.config: image for image in images if intake.lacks(image)}
         layers = {layer.digest: layer.size for image in wanted.values() for layer in image.layers}
         progress.expect(sum(layers.values()))
-        pool = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
+        names = MemberNames()
+        pulls = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
+        saves = ThreadPoolExecutor(jobs, thread_name_prefix="save")
+        pulled: list[Future[_Held]] = []
+        tasks = []
         try:
-            tasks = [pool.submit(self._bring, image, intake, progress) for image in wanted.values()]
+            for group in grouped(list(wanted.values()), min(SAVED_AT_ONCE, sum(layers.values()) // jobs)):
+                own = [pulls.submit(self._have, image, intake.store, progress) for image in group]
+                pulled += own
+                tasks.append(saves.submit(self._save, group, own, intake, names, progress))
             done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             for task in done:
                 task.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            pulls.shutdown(cancel_futures=True)
+            saves.shutdown(cancel_futures=True)
+            for held in pulled:
+                if not held.cancelled() and not held.exception():
+                    self._let_go(held.result())
 
-    def _bring(self, image: LockedImage, intake: Intake, progress: Progress) -> None:
-        size = sum(layer.size for layer in image.layers)
+    def _save(
+        self,
+        images: Sequence[LockedImage],
+        pulled: Sequence[Future[_Held]],
+        intake: Intake,
+        names: MemberNames,
+        progress: Progress,
+    ) -> None:
+        held = [each.result() for each in pulled]
+        title = images[0].reference + (f" and {len(images) - 1} more" if len(images) > 1 else "")
         with (
-            progress.task(image.reference, size) as task,
-            self._at_hand(image, intake, task) as name,
-            closing(self._daemon.save(name)) as stream,
-            progress.task(f"{image.reference} save", None) as saving,
+            closing(self._daemon.save([each.name for each in held])) as stream,
+            progress.task(f"{title} save", None) as saving,
         ):
-            take_save_stream(stream, [image], intake, f"the Docker daemon ({image.reference})", saving)
+            take_save_stream(stream, images, intake, f"the Docker daemon ({title})", names, saving)
+        for each in held:
+            self._let_go(each)
 
     def _tidy(self, store: Store) -> None:
         """Remove what builds that were killed left in the daemon."""
@@ -68,22 +97,22 @@ class DockerEngine:
                 self._daemon.remove(left.name)
             left.forget()
 
-    @contextmanager
-    def _at_hand(self, image: LockedImage, intake: Intake, task: Task) -> Iterator[str]:
-        """Have the image in the daemon while the context lasts; gives the name to save it by."""
-        if self._daemon.present(image.config):
-            yield image.config  # the id in an overlay2 store: the user has it, under whatever name
-            return
-        pulled = self._pulled(image, intake.store, task)
-        if isinstance(pulled, str):
-            yield pulled
-            return
-        try:
-            yield pulled.name
-        finally:
+    def _let_go(self, held: _Held) -> None:
+        """Remove an image that was pulled for this build; once, for another build may pull it next."""
+        with held.lock:
+            pulled, held.pulled = held.pulled, None
+        if pulled:
             if not self._keep_images:
                 self._daemon.remove(pulled.name)
             pulled.forget()
+
+    def _have(self, image: LockedImage, store: Store, progress: Progress) -> _Held:
+        """Have the image in the daemon, pulled if it is not there."""
+        with progress.task(image.reference, sum(layer.size for layer in image.layers)) as task:
+            if self._daemon.present(image.config):
+                return _Held(image.config)  # the id in an overlay2 store: the user has it, under whatever name
+            pulled = self._pulled(image, store, task)
+            return _Held(pulled) if isinstance(pulled, str) else _Held(pulled.name, pulled)
 
     def _pulled(self, image: LockedImage, store: Store, task: Task) -> PulledName | str:
         """Pull from the first endpoint that has the image; gives the bare name when the user has it already."""
@@ -117,3 +146,28 @@ class DockerEngine:
                 now = sizes[event.layer]
             task.advance(now - done[event.layer])
             done[event.layer] = now
+
+
+@dataclass
+class _Held:
+    """An image in the daemon by the `name` to save it by; `pulled`, if this build brought it, until it is let go."""
+
+    name: str
+    pulled: PulledName | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def grouped(images: Sequence[LockedImage], limit: int) -> list[tuple[LockedImage, ...]]:
+    """Put images that share layers into groups with at most `limit` bytes of layers, or one image if that has more.
+
+    A layer that several images of a group share counts once: the engine writes it once for each save.
+    """
+    groups: list[list[LockedImage]] = []
+    inside: dict[str, int] = {}
+    for image in sorted(images, key=lambda each: [layer.diff_id for layer in each.layers]):
+        inside |= {layer.digest: layer.size for layer in image.layers}
+        if not groups or sum(inside.values()) > limit:
+            groups.append([])
+            inside = {layer.digest: layer.size for layer in image.layers}
+        groups[-1].append(image)
+    return [tuple(group) for group in groups]

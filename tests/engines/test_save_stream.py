@@ -24,7 +24,7 @@ from bundler.archive.unpack import unpack_archive
 from bundler.archive.writer import write_tar, write_tar_zst
 from bundler.engines.intake import Intake
 from bundler.engines.manifest import Manifest, parse_manifest
-from bundler.engines.save_stream import take_save_stream
+from bundler.engines.save_stream import MemberNames, take_save_stream
 from bundler.errors import ArchiveError, BundlerError, DigestMismatchError, IncompleteImageError, IntegrityError
 from bundler.model.digest import Digest, digest_of, hex_of, parse_digest
 from bundler.model.lock import LockedImage, LockedLayer
@@ -103,7 +103,7 @@ def locked(name: str, arch: str) -> LockedImage:
 
 def take(data: bytes, images: Sequence[LockedImage], folder: Path) -> Store:
     store = open_store(folder)
-    take_save_stream(io.BytesIO(data), images, Intake(store, COMPRESSOR), "the engine", SilentTask())
+    take_save_stream(io.BytesIO(data), images, Intake(store, COMPRESSOR), "the engine", MemberNames(), SilentTask())
     return store
 
 
@@ -319,7 +319,7 @@ def test_a_layer_that_two_compressors_would_pack_is_packed_by_both(tmp_path: Pat
         intake = Intake(store, zstd.compressor(level))
         assert intake.lacks(image)
         data = recorded("docker28-overlay2.names-arm64")
-        take_save_stream(io.BytesIO(data), [image], intake, "the engine", SilentTask())
+        take_save_stream(io.BytesIO(data), [image], intake, "the engine", MemberNames(), SilentTask())
         assert not intake.lacks(image)
     assert len(list((store.root / "layers").iterdir())) == 2
 

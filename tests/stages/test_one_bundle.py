@@ -14,7 +14,13 @@ from bundler.archive import zstd
 from bundler.build import assemble, bring
 from bundler.engines.choice import choose_engine
 from bundler.engines.distribution import Distribution
-from bundler.errors import BundleDamagedError, DigestMismatchError, EngineUnfitError, IncompleteImageError
+from bundler.errors import (
+    BundleDamagedError,
+    DigestMismatchError,
+    EngineUnfitError,
+    ImageNotFoundError,
+    IncompleteImageError,
+)
 from bundler.model.digest import digest_of
 from bundler.model.lock import LayerForm, Lock, LockedArchitecture, LockedFile
 from bundler.net.session import open_session
@@ -142,6 +148,35 @@ def test_recorded_engines_give_the_bundle_of_the_registry_engine(
 
     names = sorted(f"{upstream.host}/{each.reference[10:].partition(':')[0]}@{each.manifest}" for each in IMAGES)
     assert sorted(daemon.pulled) == sorted(daemon.removed) == names
+    assert sorted(name for each in daemon.saved for name in each) == names
+
+
+def test_images_that_fit_are_saved_in_one_call(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine writes all that one call saves to its disk, and a layer that two images share once."""
+    stream = (RECORDED / "docker28-overlay2.by-digest-arm.tar").read_bytes()
+    with RecordedDaemon(OVERLAY2, stream) as daemon, open_session() as session:
+        monkeypatch.setenv("DOCKER_HOST", daemon.host)
+        lock, store = lock_of(upstream, "zstd"), open_store(tmp_path)
+        bring(lock, engine_for(upstream, "docker", "zstd"), session, store, 1, Silent())
+        assert [sorted(names) for names in daemon.saved] == [sorted(daemon.pulled)]
+        assert len(daemon.pulled) == 2
+        bring(lock, engine_for(upstream, "docker", "zstd"), session, store, 1, Silent())
+        assert len(daemon.saved) == 1, "a build that has everything asks for nothing"
+
+
+def test_images_that_were_pulled_are_removed_when_one_cannot_be_had(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RecordedDaemon(OVERLAY2, b"", absent="coredns") as daemon, open_session() as session:
+        monkeypatch.setenv("DOCKER_HOST", daemon.host)
+        lock, store = lock_of(upstream, "zstd"), open_store(tmp_path)
+        with pytest.raises(ImageNotFoundError, match="coredns"):
+            bring(lock, engine_for(upstream, "docker", "zstd"), session, store, 1, Silent())
+        assert daemon.removed == [name for name in daemon.pulled if "coredns" not in name]
+        assert not daemon.saved
+    assert not list((store.root / "pulled").iterdir())
 
 
 def test_the_docker_of_debian_gives_the_bundle_of_the_registry_engine(
