@@ -102,7 +102,8 @@ FREEZER = "/run/freezer"  # of cgroup v1: a process in it does not die, as one t
 def freeze_containerd(host: Host) -> str:
     """Let containerd receive signals and not die; returns its process number."""
     host.shell(
-        f"mkdir {FREEZER}; mount -t cgroup -o freezer freezer {FREEZER}; mkdir {FREEZER}/k3s-test; cd {FREEZER}/k3s-test;"
+        f"mkdir {FREEZER}; mount -t cgroup -o freezer freezer {FREEZER};"
+        f"mkdir {FREEZER}/k3s-test; cd {FREEZER}/k3s-test;"
         "pgrep -xo containerd >/run/held; cat /run/held >cgroup.procs; echo FROZEN >freezer.state;"
         "until grep -q FROZEN freezer.state; do sleep 0.1; done"
     )
