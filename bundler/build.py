@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bundler.errors import LockError
 from bundler.site.folder import new_bundle
+from bundler.stages.closure import require_closed
 from bundler.stages.emit import emit
 from bundler.stages.fetch import fetch
 from bundler.stages.lockfile import read_lock, what_moved, why_outdated, write_lock
@@ -71,10 +72,12 @@ def bring(lock: Lock, engine: Engine, session: Session, store: Store, jobs: int,
 def assemble(
     recipe: Recipe, lock: Lock, store: Store, target: Path, jobs: int, progress: Progress, *, replace: bool
 ) -> Bundle:
-    """Make the bundle at `target` from what is in the store; all of it, verified, or nothing."""
+    """Make the bundle at `target` from what is in the store; all of it, verified and complete, or nothing."""
     with new_bundle(target, replace=replace) as folder:
         progress.stage("pack")
         archives = pack(lock, store, folder, progress)
         emit(recipe, lock, archives, store, folder, progress)
         progress.stage("verify")
-        return verify(folder.root, jobs, progress)
+        bundle = verify(folder.root, jobs, progress)
+        require_closed(folder.root)
+        return bundle

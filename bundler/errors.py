@@ -136,6 +136,16 @@ class OutputExistsError(UsageError):
     name = "output-exists"
 
 
+class ManifestError(UsageError):
+    """A manifest is no manifest, or cannot be deployed by k3s as it is.
+
+    The message names file, line or object. `kubectl apply --dry-run=client -f FILE` finds most mistakes; templates have
+    to be rendered before.
+    """
+
+    name = "manifest-invalid"
+
+
 class NotABundleError(UsageError):
     """The folder given is not a bundle.
 
@@ -376,6 +386,15 @@ class BundleDamagedError(IntegrityError):
     """
 
     name = "bundle-damaged"
+
+
+class BundleIncompleteError(IntegrityError):
+    """A bundle lacks an image that something in it needs; `what` lists every finding.
+
+    Name the image in `images.extra`, or take out what needs it; then lock and build again.
+    """
+
+    name = "bundle-incomplete"
 
 
 class CacheDamagedError(IntegrityError):

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)
     require_free(target, replace=args.replace)
-    _require_room(plan(lock, store), store.root, args.output)
+    _require_room(plan(lock, ordered.found, store), store.root, args.output)
     session = open_session()
     mirrors = recipe.sources.registries
     engine = choose_engine(

@@ -17,19 +17,24 @@ if TYPE_CHECKING:
     from bundler.model.platform import Architecture
     from bundler.model.recipe import Recipe
     from bundler.store.store import Store
+    from bundler.workloads.uses import Findings
 
 DEFAULT_JOBS = 4
 
 
 @dataclass(frozen=True)
 class Order:
-    """A recipe with the command line's overrides, its folder and files, its lock, the architectures wanted."""
+    """A recipe with the command line's overrides, its folder and files, its lock, the architectures wanted.
+
+    `found` is what its manifests need.
+    """
 
     recipe: Recipe
     folder: Path
     carried: tuple[CarriedFile, ...]
     lock_path: Path
     architectures: tuple[Architecture, ...]
+    found: Findings
 
 
 def configure_recipe(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +87,7 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     from bundler.stages.carry import carry
     from bundler.stages.lockfile import lock_apart, lock_beside
     from bundler.stages.read import read_recipe
+    from bundler.stages.survey import survey
 
     path, shipped = find_recipe(args.recipe)
     recipe = read_recipe(path)
@@ -91,7 +97,8 @@ def order(args: argparse.Namespace, store: Store) -> Order:
         changed = changed.with_overrides(arch=recipe.arch)
     apart = shipped or changed != recipe
     carried = carry(changed, path.parent, store)
-    return Order(changed, path.parent, carried, lock_apart(changed, store) if apart else lock_beside(path), wanted)
+    lock_path = lock_apart(changed, store) if apart else lock_beside(path)
+    return Order(changed, path.parent, carried, lock_path, wanted, survey(changed, carried, store))
 
 
 def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
@@ -100,13 +107,27 @@ def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Loc
     from bundler.net.session import open_session
     from bundler.stages.archived import lock_archives, with_archived
     from bundler.stages.resolve import resolve
+    from bundler.stages.survey import explained, less, wanted_images
 
     progress.stage("lock")
+    wanted = wanted_images(ordered.recipe, ordered.found)
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
     session = open_session()
     distribution = Distribution(session, ordered.recipe.sources.registries)
-    lock = resolve(ordered.recipe, session, distribution, store, jobs, progress, _known(ordered.lock_path))
-    return with_archived(lock, archived).model_copy(update={"files": ordered.carried})
+    asked, known = less(wanted, archived), _known(ordered.lock_path)
+    lock = resolve(ordered.recipe, asked, session, distribution, store, jobs, progress, known=known)
+    _tell(ordered.found, progress)
+    return explained(with_archived(lock, archived), wanted).model_copy(update={"files": ordered.carried})
+
+
+def _tell(found: Findings, progress: Reporter) -> None:
+    """Say what goes wrong offline, and what may be an image."""
+    for note in found.notes:
+        progress.note(note)
+    for maybe in found.maybes:
+        progress.note(
+            f"not carried, but it may be an image: {maybe.text} ({maybe.where}); if so, name it in images.extra"
+        )
 
 
 def _known(path: Path) -> Lock | None:

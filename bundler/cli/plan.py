@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bundler.cli.order import cache_folder, configure_cache, configure_jobs, configure_recipe, order, resolved
-from bundler.cli.text import size_text, table
+from bundler.cli.text import explained, size_text, table
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     configure_cache(parser)
     configure_jobs(parser)
     parser.add_argument("--locked", action="store_true", help="refuse a missing or outdated lock instead of asking")
+    parser.add_argument("--explain", action="store_true", help="say of every image what needs it")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -40,10 +41,20 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         if args.locked:
             raise
         lock = resolved(ordered, store, args.jobs, progress)
-    planned = plan(lock.narrow(ordered.architectures), store)
+    planned = plan(lock.narrow(ordered.architectures), ordered.found, store)
     progress.close()
-    print(planned.to_json().decode() if args.json else _text(planned), end="")
+    if args.json:
+        print(planned.to_json().decode(), end="")
+    else:
+        print(_text(planned), end="")
+        print(_explanation(planned) if args.explain else "", end="")
     return 0
+
+
+def _explanation(planned: Plan) -> str:
+    reasons = {image.reference: image.wanted_by for image in planned.images}
+    maybes = [f"{maybe.text}: {maybe.where}" for maybe in planned.maybes]
+    return "\n" + explained(reasons, planned.left_out, planned.notes, maybes)
 
 
 def _text(planned: Plan) -> str:

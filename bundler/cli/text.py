@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from bundler.model.lock import LeftOut
 
 
 def size_text(size: int) -> str:
@@ -30,3 +32,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozense
         ]
         texts.append("  ".join(cells).rstrip())
     return "\n".join(texts)
+
+
+def explained(
+    reasons: Mapping[str, Sequence[str]], left_out: Sequence[LeftOut], notes: Sequence[str], maybes: Sequence[str]
+) -> str:
+    """Write why each image is there, by its name, why others are not, and what to know; ends with a newline."""
+    lines = []
+    for name, why in sorted(reasons.items()):
+        lines += [name, *(f"    {reason}" for reason in why or ("the lock does not say; make it anew",))]
+    for heading, items in (
+        ("left out:", [f"{image.reference}: {image.why}" for image in left_out]),
+        ("not carried, but may be images (name them in images.extra if they are):", maybes),
+        ("good to know before the site has no network:", notes),
+    ):
+        lines += ["", heading, *(f"    {item}" for item in items)] if items else []
+    return "\n".join(lines) + "\n"

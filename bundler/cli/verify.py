@@ -22,21 +22,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unpack", action="store_true", help="also unpack every layer and compare it with its image's config"
     )
+    parser.add_argument(
+        "--closure", action="store_true", help="also check that every image that k3s and its manifests need is inside"
+    )
     configure_jobs(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Read every byte once, and with --unpack those of the archives twice."""
+    from bundler.stages.closure import require_closed
     from bundler.stages.verify import verify, verify_unpacked
 
     progress.stage("verify")
     bundle = (verify_unpacked if args.unpack else verify)(args.bundle, args.jobs, progress)
+    if args.closure:
+        require_closed(args.bundle)
     progress.close()
     images = sum(len(archive.images) for archive in bundle.archives)
     if args.json:
-        report = {"schemaVersion": 1, "path": str(args.bundle), "whole": True, "images": images}
+        report = {"schemaVersion": 1, "path": str(args.bundle), "whole": True, "images": images} | (
+            {"closed": True} if args.closure else {}
+        )
         print(json.dumps({**report, "release": bundle.release}, indent=2))
     else:
-        print(f"{args.bundle}: whole, k3s {bundle.release}, {images} images")
+        whole = "whole and complete" if args.closure else "whole"
+        print(f"{args.bundle}: {whole}, k3s {bundle.release}, {images} images")
     return 0

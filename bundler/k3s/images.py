@@ -10,6 +10,9 @@ from bundler.model.reference import Reference, parse_reference
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+HELM_CHARTS = "HelmChart objects"
+"""Stands among the components for what a recipe brings along that the Helm controller installs."""
+
 NEEDED_BY: dict[str, frozenset[str]] = {
     "coredns": frozenset({"coredns"}),
     "coredns-coredns": frozenset({"coredns"}),
@@ -19,7 +22,7 @@ NEEDED_BY: dict[str, frozenset[str]] = {
     "metrics-server": frozenset({"metrics-server"}),
     "library-traefik": frozenset({"traefik"}),
     "traefik": frozenset({"traefik"}),
-    "klipper-helm": frozenset({"traefik"}),  # the job that installs its chart
+    "klipper-helm": frozenset({"traefik", HELM_CHARTS}),  # the job that installs a chart
     "klipper-lb": frozenset({"servicelb"}),
 }
 """Components by the image that only they need, named without registry, namespace and the prefix `mirrored-`.
@@ -47,13 +50,30 @@ def parse_image_list(text: bytes, source: str) -> tuple[Reference, ...]:
     return tuple(sorted(found))
 
 
-def needed_images(images: Iterable[Reference], disabled: Iterable[str]) -> tuple[Reference, ...]:
-    """Leave out what only disabled components need."""
-    off = frozenset(disabled)
-    return tuple(image for image in images if not _only_for(image, off))
+def needed_images(
+    images: Iterable[Reference], disabled: Iterable[str], added: Iterable[str] = ()
+) -> tuple[Reference, ...]:
+    """Leave out what only disabled components need; `added` is HELM_CHARTS when the recipe brings such objects."""
+    off = _off(disabled, added)
+    return tuple(image for image in images if not _only_for(image) or not _only_for(image) <= off)
 
 
-def _only_for(image: Reference, disabled: frozenset[str]) -> bool:
+def why_needed(image: Reference, disabled: Iterable[str], added: Iterable[str] = ()) -> str:
+    """Say in words what of k3s needs an image of the release's list."""
+    needing = sorted(_only_for(image) - _off(disabled, added))
+    return f"k3s: {', '.join(needing)}" if needing else "k3s: every node"
+
+
+def why_left_out(image: Reference) -> str:
+    """Say in words why `needed_images` leaves an image out."""
+    return f"only {' and '.join(sorted(_only_for(image)))} would need it"
+
+
+def _off(disabled: Iterable[str], added: Iterable[str]) -> frozenset[str]:
+    return frozenset({*disabled, HELM_CHARTS} - {*added})
+
+
+def _only_for(image: Reference) -> frozenset[str]:
+    """Give what alone needs an image, by NEEDED_BY."""
     short = image.repository.rpartition("/")[2].removeprefix("mirrored-")
-    components = NEEDED_BY.get(short)
-    return components is not None and components <= disabled
+    return NEEDED_BY.get(short, frozenset())

@@ -23,6 +23,7 @@ LOCK = "lock.json"
 FACTS = "bundle.facts"
 INSTALLER = "install.sh"
 README = "README.txt"
+IMAGE_LIST = "k3s-images.txt"  # not below images/: k3s would pull what such a file there names
 REGISTRIES = "etc/registries.yaml"
 CONFIG = "etc/config.yaml"
 ARCHIVES = "images/"
@@ -62,7 +63,7 @@ class BundledBinary(Frozen):
 
 
 class Bundle(Frozen):
-    """The content of `bundle.json`."""
+    """The content of `bundle.json`. `digest_names` says that nodes have to know images by `repository@digest` too."""
 
     format_version: Literal[1] = 1
     name: str
@@ -71,6 +72,7 @@ class Bundle(Frozen):
     binaries: tuple[BundledBinary, ...]
     archives: tuple[BundledArchive, ...]
     files: tuple[CarriedFile, ...] = ()
+    digest_names: bool = False
 
 
 def parse_bundle(data: bytes, source: str) -> Bundle:
@@ -128,10 +130,20 @@ def facts_text(bundle: Bundle) -> bytes:
         lines += [f"binary.{binary.arch}={binary.path}"]
         lines += [f"archive.{binary.arch}={archive.path}" for archive in own]
         lines += [f"image.{binary.arch}={image.name}" for archive in own for image in archive.images]
+        lines += [
+            f"digest.{binary.arch}={name}" for archive in own for image in archive.images for name in _pins(image)
+        ]
         lines += [f"unpacked.{binary.arch}={_total(own)}"]
+    lines += ["digest-names=yes"] if bundle.digest_names else []
     lines += [f"file={file.mode} {file.role} {file.path} {file.target}" for file in bundle.files if file.target]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _total(archives: Sequence[BundledArchive]) -> int:
     return sum(archive.unpacked for archive in archives)
+
+
+def _pins(image: BundledImage) -> list[str]:
+    """Give the names that pods may pin an image by, each with the name it has in the archive."""
+    repository = image.name.rpartition(":")[0]
+    return [f"{image.name} {repository}@{digest}" for digest in dict.fromkeys((image.index, image.manifest))]

@@ -16,6 +16,12 @@ FileRole = Literal["any", "server", "agent"]
 DATA_DIR = "data-dir/"
 """How a target begins that lies below k3s's data directory, wherever that is at the site."""
 
+MANIFESTS = "manifests/"
+"""Folder of the bundle whose files a server deploys."""
+
+CHARTS = "charts/"
+"""Folder of the bundle whose files a server hands out to its Helm controller."""
+
 _TARGET = re.compile(r"(?:/|data-dir/)[A-Za-z0-9._@+-]+(?:/[A-Za-z0-9._@+-]+)*")
 _NOT_OURS = ("/dev/", "/proc/", "/sys/", "/run/", "/tmp/", "/var/lib/k3s-bundler/")  # noqa: S108  refused, not used
 _MODE = re.compile(r"[0-7]{3}")
@@ -69,3 +75,8 @@ class CarriedFile(Frozen):
 def carried_path(role: FileRole, target: str) -> str:
     """Say where a file for `target` lies in the bundle."""
     return f"files/{role}/{target.lstrip('/')}"
+
+
+def manifest_path(file_name: str) -> str:
+    """Say where a manifest lies in the bundle; k3s tells manifests apart by file name alone: there are no folders."""
+    return f"{MANIFESTS}{file_name}"

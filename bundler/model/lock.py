@@ -53,7 +53,7 @@ class LockedArchive(Frozen):
 class LockedImage(Frozen):
     """An image for one platform. `index` is what the tag pointed to; it is the manifest itself for a single image.
 
-    `archive` is where it comes from when no registry is asked.
+    `archive` is where it comes from when no registry is asked. `wanted_by` says in words what needs the image.
     """
 
     reference: str
@@ -65,6 +65,14 @@ class LockedImage(Frozen):
     config_size: Size
     layers: tuple[LockedLayer, ...]
     archive: LockedArchive | None = None
+    wanted_by: tuple[str, ...] = ()
+
+
+class LeftOut(Frozen):
+    """An image of the release's list that is not carried, and why."""
+
+    reference: str
+    why: str
 
 
 class LockedArchitecture(Frozen):
@@ -92,7 +100,10 @@ class Compressor(Frozen):
 
 
 class Lock(Frozen):
-    """A recipe with everything decided. `recipe` is the recipe's fingerprint: another one means another lock."""
+    """A recipe with everything decided. `recipe` is the recipe's fingerprint: another one means another lock.
+
+    `digest_names` says that something pins an image by digest, so that nodes have to know it by that name too.
+    """
 
     lock_version: Literal[1] = 1
     name: str
@@ -102,6 +113,8 @@ class Lock(Frozen):
     compressor: Compressor
     architectures: tuple[LockedArchitecture, ...]
     files: tuple[CarriedFile, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    digest_names: bool = False
 
     def narrow(self, wanted: tuple[Architecture, ...]) -> Lock:
         """Keep only some architectures; the caller knows that the lock has them."""

@@ -16,6 +16,7 @@ from bundler.model.marked_yaml import path_text
 from bundler.model.platform import ARCHITECTURES, Architecture
 from bundler.model.recipe_files import FileToCarry
 from bundler.model.recipe_images import Images
+from bundler.model.recipe_manifests import ManifestPattern
 from bundler.model.recipe_mistakes import findings
 from bundler.model.recipe_site import Site
 from bundler.model.recipe_sources import Sources
@@ -120,6 +121,12 @@ class Recipe(Strict):
     components: Components = Field(default_factory=Components, description="what k3s brings along")
     images: Images = Field(default_factory=Images, description="which images are carried, and how")
     site: Site = Field(default_factory=Site, description="what nodes are told")
+    manifests: Annotated[tuple[ManifestPattern, ...], no_repeats(str)] = Field(
+        default=(),
+        description="manifests that k3s deploys by itself: files, folders with all below them, globs; "
+        "the images they name are carried",
+        examples=[["./app.yaml", "./manifests/*.yaml"]],
+    )
     files: tuple[FileToCarry, ...] = Field(
         default=(),
         examples=[[{"source": "./site-ca.pem", "target": "/etc/ssl/site-ca.pem"}]],

@@ -6,8 +6,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from bundler.errors import RecipeNotFoundError, UsageError, host_error
-from bundler.model.carried import CarriedFile, carried_path
+from bundler.model.carried import CarriedFile, carried_path, manifest_path
 from bundler.model.digest import digest_from_hex
+from bundler.workloads.files import manifest_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +38,13 @@ def carry(recipe: Recipe, folder: Path, store: Store) -> tuple[CarriedFile, ...]
                 mode=file.mode,
                 role=file.role,
                 target=file.target,
+            )
+        )
+    for source, path in manifest_files(recipe.manifests, folder).items():
+        digest, size = _keep(path, source, store)
+        found.append(
+            CarriedFile(
+                source=source, path=manifest_path(path.name), digest=digest, size=size, mode="600", role="server"
             )
         )
     _require_distinct(found)

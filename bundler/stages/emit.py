@@ -9,6 +9,7 @@ from bundler.errors import CacheDamagedError
 from bundler.model.bundle import (
     CONFIG,
     FACTS,
+    IMAGE_LIST,
     INSTALLER,
     LOCK,
     MANIFEST,
@@ -51,6 +52,8 @@ def emit(
     binaries = tuple(_copy_binary(each, store, folder, progress) for each in lock.architectures)
     for file in lock.files:
         _copy(file.source, file.digest, file.size, file.path, store, folder, progress)
+    image_list = lock.architectures[0].image_list
+    _copy(image_list.name, image_list.digest, image_list.size, IMAGE_LIST, store, folder, progress)
     bundle = Bundle(
         name=lock.name,
         release=lock.release,
@@ -58,6 +61,7 @@ def emit(
         binaries=binaries,
         archives=tuple(archives),
         files=lock.files,
+        digest_names=lock.digest_names,
     )
     folder.write(REGISTRIES, registries_yaml(recipe.site.registries))
     folder.write(CONFIG, config_yaml(recipe.site.config, recipe.components.disable))

@@ -20,7 +20,7 @@ def fetch(lock: Lock, session: Session, store: Store, progress: Progress) -> Non
 
     Raises network, integrity and host errors.
     """
-    files = [each.binary for each in lock.architectures]
+    files = [each.binary for each in lock.architectures] + [each.image_list for each in lock.architectures[:1]]
     files += [
         LockedFile(name=file.source, url=file.url, size=file.size, digest=file.digest)
         for file in lock.files

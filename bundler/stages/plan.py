@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 from bundler.model.bundle import bundle_name
 from bundler.model.frozen import Frozen
-from bundler.model.lock import Lock, Size, stored_layer_key
+from bundler.model.lock import LeftOut, Lock, Size, stored_layer_key
 from bundler.model.platform import Architecture
 
 if TYPE_CHECKING:
     from bundler.model.digest import Digest
     from bundler.model.lock import LockedImage
     from bundler.store.store import Store
+    from bundler.workloads.uses import Findings
 
 
 class PlannedFile(Frozen):
@@ -32,10 +33,21 @@ class PlannedImage(Frozen):
     layers: int
     size: Size
     cached: Size
+    wanted_by: tuple[str, ...] = ()
+
+
+class PlannedMaybe(Frozen):
+    """Text in a manifest that may be an image; it is not carried."""
+
+    text: str
+    where: str
 
 
 class Plan(Frozen):
-    """Sizes are bytes. `fetch` counts shared layers once; `cache` and `bundle` are the room a build will need."""
+    """Sizes are bytes. `fetch` counts shared layers once; `cache` and `bundle` are the room a build will need.
+
+    `notes` say what of the manifests goes wrong without a network.
+    """
 
     schema_version: Literal[1] = 1
     bundle: str
@@ -45,10 +57,13 @@ class Plan(Frozen):
     fetch: Size
     cache_room: Size
     bundle_room: Size
+    left_out: tuple[LeftOut, ...] = ()
+    maybes: tuple[PlannedMaybe, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def plan(lock: Lock, store: Store) -> Plan:
-    """Work out what a build of `lock` has to do with what `store` holds.
+def plan(lock: Lock, found: Findings, store: Store) -> Plan:
+    """Work out what a build of `lock`, with what was found in its manifests, has to do with what `store` holds.
 
     Packed layers are taken to be as big as the registry's where they do not exist yet; they come out smaller.
     """
@@ -82,6 +97,9 @@ def plan(lock: Lock, store: Store) -> Plan:
         fetch=missing - sum(on_disk.values()),
         cache_room=missing,
         bundle_room=_bundle_room(lock, {diff_id: layer.size for diff_id, layer in packed.items() if layer}),
+        left_out=lock.left_out,
+        maybes=tuple(PlannedMaybe(text=maybe.text, where=maybe.where) for maybe in found.maybes),
+        notes=found.notes,
     )
 
 
@@ -93,6 +111,7 @@ def _planned(image: LockedImage, arch: Architecture, here: set[Digest]) -> Plann
         layers=len(image.layers),
         size=sum(distinct.values()),
         cached=sum(size for diff_id, size in distinct.items() if diff_id in here),
+        wanted_by=image.wanted_by,
     )
 
 

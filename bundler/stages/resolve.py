@@ -28,9 +28,9 @@ from bundler.k3s.assets import IMAGE_LIST, asset_url, binary_asset, checksum_ass
 from bundler.k3s.behaviour import names_images_by_digest, takes_zstd_layers
 from bundler.k3s.channels import latest_of
 from bundler.k3s.checksums import checksum_of, parse_checksums
-from bundler.k3s.images import needed_images, parse_image_list
+from bundler.k3s.images import HELM_CHARTS, needed_images, parse_image_list, why_left_out, why_needed
 from bundler.model.digest import Digest, digest_of
-from bundler.model.lock import Lock, LockedArchitecture, LockedFile, LockedImage, LockedLayer
+from bundler.model.lock import LeftOut, Lock, LockedArchitecture, LockedFile, LockedImage, LockedLayer
 from bundler.model.platform import Platform, rank
 from bundler.model.release import Release, is_tag, parse_release
 from bundler.net.answers import get_bytes, head_size
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bundler.model.recipe import Recipe
     from bundler.model.recipe_images import Exclusion
     from bundler.model.reference import Reference
+    from bundler.model.wanted import Wanted
     from bundler.progress import Progress
     from bundler.store.store import Store
 
@@ -54,29 +55,42 @@ TEXT_LIMIT = 1 << 20
 _DEEPEST_INDEX = 3
 
 
-def resolve(
+def resolve(  # noqa: PLR0913  a stage takes what it needs one by one
     recipe: Recipe,
+    wanted: Wanted,
     session: Session,
     distribution: Distribution,
     store: Store,
     jobs: int,
     progress: Progress,
+    *,
     known: Lock | None = None,
 ) -> Lock:
     """Decide everything the recipe leaves open. Small things that were read on the way (configs) stay in `store`.
 
-    Images of `known`, an older lock, are taken over where their tag points to the same digest still.
+    `wanted` are the images from registries that the recipe names or its manifests need. Images of `known`, an older
+    lock, are taken over where their tag points to the same digest still.
 
     Raises UnknownReleaseError, UnsupportedArchitectureError, UsageError and the network and integrity errors.
     """
     release = _release(recipe, session)
     _require_layer_form(recipe, release)
     files = _ReleaseFiles(recipe, release, session)
-    listed = parse_image_list(files.image_list(), files.url(IMAGE_LIST))
-    needed = needed_images(_without(listed, recipe.images.exclude), recipe.components.disable)
+    image_list = files.image_list()
+    store.put(image_list)
+    listed = parse_image_list(image_list, files.url(IMAGE_LIST))
+    disabled, added = recipe.components.disable, (HELM_CHARTS,) if wanted.helm_charts else ()
+    kept = _without(listed, recipe.images.exclude, wanted)
+    needed = needed_images(kept, disabled, added)
     names = {image.name for image in needed}
-    recipe_images = tuple(image for image in recipe.images.references if image.name not in names)
+    recipe_images = tuple(image for image in wanted.references if image.name not in names)
     images = _Images(recipe.arch, distribution, store, progress, known).lock(needed + recipe_images, jobs)
+    reasons = {image: (why_needed(image, disabled, added), *wanted.reasons(image.name)) for image in needed}
+    reasons |= {image: wanted.reasons(image.name) for image in recipe_images}
+    images = {
+        image: {arch: locked.model_copy(update={"wanted_by": reasons[image]}) for arch, locked in each.items()}
+        for image, each in images.items()
+    }
     if recipe.images.layers == "registry":
         _require_registry_form([image for each in images.values() for image in each.values()], release, progress)
     architectures = tuple(
@@ -97,6 +111,18 @@ def resolve(
         layers=recipe.images.layers,
         compressor=compressor(recipe.pack.level),
         architectures=architectures,
+        left_out=_left_out(listed, kept, needed),
+        digest_names=any(reference.digest for reference in wanted.references),
+    )
+
+
+def _left_out(
+    listed: Sequence[Reference], kept: Sequence[Reference], needed: Sequence[Reference]
+) -> tuple[LeftOut, ...]:
+    return tuple(
+        LeftOut(reference=image.name, why=why_left_out(image) if image in kept else "images.exclude names it")
+        for image in listed
+        if image not in needed
     )
 
 
@@ -130,14 +156,20 @@ def _require_registry_form(images: Sequence[LockedImage], release: Release, prog
         )
 
 
-def _without(images: tuple[Reference, ...], excluded: Sequence[Exclusion]) -> tuple[Reference, ...]:
-    """Leave out what the recipe excludes; a name that excludes nothing is a mistake."""
+def _without(images: tuple[Reference, ...], excluded: Sequence[Exclusion], wanted: Wanted) -> tuple[Reference, ...]:
+    """Leave out what the recipe excludes; a name that excludes nothing, or what is needed, is a mistake."""
     for exclusion in excluded:
         if not any(exclusion.matches(image) for image in images):
             raise UsageError(
                 f"images.exclude: {exclusion} is not in the release's list",
                 hint="the list has: " + ", ".join(image.name for image in images),
             )
+        for image in wanted.references:
+            if exclusion.matches(image):
+                raise UsageError(
+                    f"images.exclude: {exclusion} is needed: {'; '.join(wanted.reasons(image.name))}",
+                    hint="take it out of images.exclude, or out of what needs it",
+                )
     return tuple(image for image in images if not any(exclusion.matches(image) for exclusion in excluded))
 
 

@@ -20,7 +20,9 @@ from bundler.model.digest import digest_of
 from bundler.progress import Silent, SilentTask
 from bundler.stages.read import parse_recipe
 from bundler.stages.resolve import resolve
+from bundler.stages.survey import wanted_images
 from bundler.store.store import open_store
+from bundler.workloads.uses import Findings
 from tests.upstream import EXTRA_IMAGE, Cut, Flip, Status, Upstream
 from tests.upstream.odd_images import WRONG_DIFF_ID
 
@@ -50,7 +52,9 @@ images: {{extra: [{extra}]}}
 sources: {{releases: "{upstream.releases_url}", channels: "{upstream.channels_url}"}}
 """
     recipe = parse_recipe(text.encode(), "edge.yaml")
-    return resolve(recipe, session, distribution(upstream, session), store, 4, Silent())
+    return resolve(
+        recipe, wanted_images(recipe, Findings()), session, distribution(upstream, session), store, 4, Silent()
+    )
 
 
 def pull(upstream: Upstream, session: Session, store: Store, lock: Lock, jobs: int = 4) -> Intake:

@@ -80,8 +80,13 @@ def lock_of(upstream: Upstream, form: LayerForm) -> Lock:
     asset = upstream.content.release(RELEASE).assets["k3s-armhf"]
     url = f"{upstream.releases_url}/{RELEASE}/k3s-armhf"
     file = LockedFile(name="k3s-armhf", url=url, size=len(asset), digest=digest_of(asset))
+    text = f"{IMAGES[0].reference}\n".encode()
+    upstream.put("/k3s-images.txt", text)
+    image_list = LockedFile(
+        name="k3s-images.txt", url=f"{upstream.url}/k3s-images.txt", size=len(text), digest=digest_of(text)
+    )
     each = LockedArchitecture(
-        arch="arm", binary=file, checksums=file, image_list=file, k3s_images=IMAGES[:1], recipe_images=IMAGES[1:]
+        arch="arm", binary=file, checksums=file, image_list=image_list, k3s_images=IMAGES[:1], recipe_images=IMAGES[1:]
     )
     return Lock(
         name="edge",

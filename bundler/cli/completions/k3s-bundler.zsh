@@ -100,7 +100,8 @@ _shtab_k3s_bundler_doctor_defaults_added=0
 
 _shtab_k3s_bundler_inspect_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--json[print bundle.json]"
+  "--explain[say of every image what needs it]"
+  "--json[print bundle.json\; with --explain, the reasons alone]"
   "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
   {-q,--quiet}"[say nothing but the result and errors]"
   {-v,--verbose}"[show where an error came from]"
@@ -139,6 +140,7 @@ _shtab_k3s_bundler_plan_options=(
   "--cache-dir[cache instead of \$K3S_BUNDLER_CACHE_DIR or \~\/.cache\/k3s-bundler]:DIR:"
   "--jobs[transfers at a time (default\: 4)]:N:"
   "--locked[refuse a missing or outdated lock instead of asking]"
+  "--explain[say of every image what needs it]"
   "--json[print one JSON document]"
   "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
   {-q,--quiet}"[say nothing but the result and errors]"
@@ -173,6 +175,7 @@ _shtab_k3s_bundler_schema_defaults_added=0
 _shtab_k3s_bundler_verify_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--unpack[also unpack every layer and compare it with its image\'s config]"
+  "--closure[also check that every image that k3s and its manifests need is inside]"
   "--jobs[transfers at a time (default\: 4)]:N:"
   "--json[print one JSON document]"
   "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"

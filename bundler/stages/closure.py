@@ -1,0 +1,110 @@
+"""Is everything inside that what is inside needs? Answered from the bundle alone, as on the stick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.errors import BundleIncompleteError, ManifestError, NotABundleError, host_error
+from bundler.k3s.images import parse_image_list
+from bundler.model.bundle import IMAGE_LIST, LOCK, BundledImage, read_bundle
+from bundler.model.carried import MANIFESTS
+from bundler.model.digest import digest_of
+from bundler.model.lock import Lock, parse_lock
+from bundler.workloads.objects import MOST_BYTES, read_objects
+from bundler.workloads.uses import Findings
+from bundler.workloads.walk import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bundler.model.bundle import Bundle
+    from bundler.workloads.uses import ImageUse
+
+_MOST_LOCK = 64 << 20
+_HELM_JOB = "klipper-helm"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a bundle says of itself, and what is found in its manifests."""
+
+    bundle: Bundle
+    lock: Lock
+    found: Findings
+
+
+def read_contents(folder: Path) -> Contents:
+    """Read a bundle's facts and manifests; raises NotABundleError, LockMalformedError and BundleIncompleteError."""
+    bundle = read_bundle(folder)
+    lock = parse_lock(_read(folder / LOCK, _MOST_LOCK), LOCK)
+    found = Findings()
+    for path in sorted((folder / MANIFESTS).glob("*")):
+        try:
+            found += walk(read_objects(_read(path, MOST_BYTES + 1), f"{MANIFESTS}{path.name}"))
+        except ManifestError as error:
+            raise _incomplete(folder, [error.what]) from None
+    return Contents(bundle, lock, found)
+
+
+def require_closed(folder: Path) -> Contents:
+    """Check that every image is there, for every architecture, that k3s's own manifests and the bundle's need.
+
+    The bundle is taken to be whole: `verify` comes first. Raises BundleIncompleteError with every finding.
+    """
+    contents = read_contents(folder)
+    findings = list(_findings(folder, contents))
+    if findings:
+        raise _incomplete(folder, findings)
+    return contents
+
+
+def _findings(folder: Path, contents: Contents) -> Iterator[str]:
+    left_out = {image.reference for image in contents.lock.left_out}
+    text = _read(folder / IMAGE_LIST, _MOST_LOCK)
+    listed = parse_image_list(text, IMAGE_LIST)
+    for each in contents.lock.architectures:
+        present = _present(contents.bundle, each.arch)
+        if digest_of(text) != each.image_list.digest:
+            yield f"{IMAGE_LIST} is not the list of {contents.lock.release} that was locked"
+        for image in listed:
+            if image.name not in present and image.name not in left_out:
+                yield f"{image.name} for {each.arch} is missing: it is in the list of {contents.lock.release}"
+        for use in contents.found.uses:
+            yield from (f"{why}: {use.where} needs it" for why in _missing(use, present, each.arch))
+        if contents.found.helm_charts and not any(f"/{_HELM_JOB}:" in name for name in present):
+            yield f"{_HELM_JOB} for {each.arch} is missing: HelmChart objects need it"
+
+
+def _missing(use: ImageUse, present: Mapping[str, BundledImage], arch: str) -> Iterator[str]:
+    name, pin = use.reference.name, use.reference.digest
+    image = present.get(name)
+    if image is None:
+        yield f"{name} for {arch} is missing"
+    elif pin and pin not in {image.index, image.manifest}:
+        yield f"{name} for {arch} is {image.index}, not {pin}"
+
+
+def _present(bundle: Bundle, arch: str) -> dict[str, BundledImage]:
+    return {image.name: image for archive in bundle.archives if archive.arch == arch for image in archive.images}
+
+
+def _incomplete(folder: Path, findings: list[str]) -> BundleIncompleteError:
+    lines = "".join(f"\n  {finding}" for finding in dict.fromkeys(findings))
+    return BundleIncompleteError(
+        f"{folder} lacks what it needs:{lines}",
+        hint="name the images in images.extra, or remove what needs them; then lock and build again",
+    )
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(limit)
+    except FileNotFoundError:
+        raise NotABundleError(
+            f"{path} is missing", hint="give the folder that holds install.sh and bundle.json"
+        ) from None
+    except OSError as error:
+        raise host_error(error, path) from error

@@ -1,0 +1,92 @@
+"""Carried files to images: what the recipe's manifests need, and why each image of the recipe is wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bundler.errors import ManifestError, UsageError
+from bundler.model.carried import MANIFESTS
+from bundler.model.wanted import Wanted, WantedImage
+from bundler.workloads.objects import read_objects
+from bundler.workloads.uses import Findings, pod_image
+from bundler.workloads.walk import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from bundler.model.carried import CarriedFile
+    from bundler.model.lock import Lock, LockedArchive
+    from bundler.model.recipe import Recipe
+    from bundler.model.reference import Reference
+    from bundler.store.store import Store
+
+IN_RECIPE = "images.extra"
+
+
+def survey(recipe: Recipe, carried: Iterable[CarriedFile], store: Store) -> Findings:
+    """Read the manifests among the carried files; raises ManifestError with the first mistake of each file."""
+    found, mistakes = Findings(), []
+    for file in carried:
+        if not file.path.startswith(MANIFESTS):
+            continue
+        try:
+            found += walk(read_objects(store.read(file.digest), file.source))
+        except ManifestError as error:
+            mistakes.append(error)
+    if mistakes:
+        raise ManifestError("; ".join(error.what for error in mistakes), hint=mistakes[0].hint)
+    known = {reference.name for reference in recipe.images.references}
+    return Findings(
+        found.uses,
+        tuple(maybe for maybe in found.maybes if _name(maybe.text) not in known),
+        found.notes,
+        found.helm_charts,
+    )
+
+
+def wanted_images(recipe: Recipe, found: Findings) -> Wanted:
+    """Put together what the recipe names and what was found; raises UsageError for pins that contradict each other."""
+    reasons: dict[str, list[str]] = {}
+    references: dict[str, Reference] = {}
+    named = [(reference, IN_RECIPE) for reference in recipe.images.references]
+    for reference, reason in named + [(use.reference, use.where) for use in found.uses]:
+        reasons.setdefault(reference.name, []).append(reason)
+        before = references.setdefault(reference.name, reference)
+        if before.digest and reference.digest and before.digest != reference.digest:
+            first, second = reasons[reference.name][0], reason
+            raise UsageError(
+                f"{reference.name} is pinned to {before.digest} ({first}) and to {reference.digest} ({second})",
+                hint="a bundle has one image of a name: use one digest, or write the second without its tag",
+            )
+        if reference.digest:
+            references[reference.name] = reference
+    images = tuple(WantedImage(references[name], tuple(dict.fromkeys(reasons[name]))) for name in sorted(references))
+    return Wanted(images, found.helm_charts)
+
+
+def less(wanted: Wanted, names: Collection[str]) -> Wanted:
+    """Leave out images that come from somewhere else than a registry."""
+    kept = tuple(image for image in wanted.images if image.reference.name not in names)
+    return Wanted(kept, wanted.helm_charts)
+
+
+def explained(lock: Lock, wanted: Wanted) -> Lock:
+    """Give reasons to the images that no registry was asked for."""
+    architectures = []
+    for each in lock.architectures:
+        images = tuple(
+            image
+            if image.wanted_by
+            else image.model_copy(update={"wanted_by": (_named(image.archive), *wanted.reasons(image.reference))})
+            for image in each.recipe_images
+        )
+        architectures.append(each.model_copy(update={"recipe_images": images}))
+    return lock.model_copy(update={"architectures": tuple(architectures)})
+
+
+def _named(archive: LockedArchive | None) -> str:
+    return f"{IN_RECIPE}, from {archive.path}" if archive else IN_RECIPE
+
+
+def _name(text: str) -> str:
+    return pod_image(text).name

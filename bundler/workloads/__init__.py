@@ -1,0 +1,1 @@
+"""Kubernetes objects and Helm charts, read for the images they need. No cluster and no network is asked."""

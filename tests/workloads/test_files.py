@@ -1,0 +1,80 @@
+"""Which files a list of manifests means, and what k3s could not deploy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bundler.errors import ManifestError, RecipeNotFoundError
+from bundler.workloads.files import manifest_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TREE = ("app.yaml", "m/web.yml", "m/db/db.json", "m/README.md", "m/.draft.yaml", "m/.git/x.yaml", "m/notes.txt")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in TREE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (["app.yaml"], ["app.yaml"]),
+        (["./app.yaml", "app.yaml"], ["app.yaml"]),
+        (["m"], ["m/db/db.json", "m/web.yml"]),
+        (["./m/"], ["m/db/db.json", "m/web.yml"]),
+        (["m/*"], ["m/db/db.json", "m/web.yml"]),
+        (["m/*.yml"], ["m/web.yml"]),
+        (["**/*.y*ml"], ["app.yaml", "m/web.yml"]),
+        (["m/d?", "[a-b]*.yaml"], ["app.yaml", "m/db/db.json"]),
+        (["m", "app.yaml"], ["app.yaml", "m/db/db.json", "m/web.yml"]),
+    ],
+)
+def test_files_folders_and_globs(folder: Path, patterns: list[str], found: list[str]) -> None:
+    assert list(manifest_files(patterns, folder)) == found
+    assert all(path.is_file() for path in manifest_files(patterns, folder).values())
+
+
+@pytest.mark.parametrize("pattern", ["none.yaml", "m/*.json", "m/none", "none/*.yaml", "m/.git/*.txt"])
+def test_what_matches_nothing_is_named(folder: Path, pattern: str) -> None:
+    with pytest.raises(RecipeNotFoundError, match=r"manifests\[1\]: there is no manifest at .*"):
+        manifest_files(["app.yaml", pattern], folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("my_app.yaml", "RFC 1123"),
+        ("App.yaml", "RFC 1123"),
+        ("-app.yaml", "RFC 1123"),
+        ("a b.yaml", "RFC 1123"),
+        ("app.yaml.txt", "alone"),
+        ("coredns.yaml", "of its own called coredns"),
+        ("traefik.extra.yaml", "of its own called traefik"),
+    ],
+)
+def test_names_k3s_cannot_deploy_are_refused(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(ManifestError) as caught:
+        manifest_files([name], tmp_path)
+    assert why in caught.value.what
+    assert name in caught.value.what
+
+
+@pytest.mark.parametrize("other", ["b/app.yaml", "app.yml", "app.v2.yaml", "app.json"])
+def test_two_files_of_one_addon_are_refused(tmp_path: Path, other: str) -> None:
+    """k3s names an AddOn by all before the first period, and prunes what another file of that name made."""
+    for name in ("app.yaml", other):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(ManifestError) as caught:
+        manifest_files(["app.yaml", other], tmp_path)
+    assert "app.yaml" in caught.value.what
+    assert other in caught.value.what
