@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import bundler
 from bundler.model.platform import ARCHITECTURES
 from tests.bench.measure import Measured, measure
 from tests.command import CommandLine
@@ -42,6 +44,8 @@ class Arena:
         """Start everything in an empty folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.work.mkdir(parents=True)
+        # As pip does when it installs a package: Python would compile it anew in every run where it may not write.
+        compileall.compile_dir(bundler.__path__[0], quiet=1)
         with contextlib.ExitStack() as started:
             self.registry = started.enter_context(Registry(self.corpus.registry))
             self.releases = started.enter_context(ReleaseServer(_made(self.folder / "nginx"), self._release_files()))

@@ -32,7 +32,9 @@ def download(package: str, folder: Path) -> Path:
         there = sorted(place.glob("*.deb"))
         if there:
             return there[0]
-        time.sleep(2 * attempt)
+        if attempt:  # lists that are old name files that are gone
+            time.sleep(2 * attempt)
+            subprocess.run(["apt-get", "-q", "update"], capture_output=True, check=False, timeout=300)
         done = subprocess.run(
             ["apt-get", "-q", "download", package], cwd=place, capture_output=True, text=True, check=False, timeout=300
         )

@@ -12,11 +12,12 @@ import json
 import random
 import sys
 import tarfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.arena import NOW, Arena
+from tests.bench.contest import hashed_bytes
 from tests.bench.corpus import Corpus, CorpusImage, CorpusLayer, load
 from tests.real.images import amd64_image
 from tests.real.layers import Layer, digest_of
@@ -32,7 +33,10 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class Scaled:
-    """Cold and warm builds of `images` images with `unpacked` bytes of layers, and the requests the registry got."""
+    """Cold and warm builds of `images` images with `unpacked` bytes of layers, and the requests the registry got.
+
+    `verify` is of the bundle they give; its size is what was hashed.
+    """
 
     images: int
     unpacked: int
@@ -40,6 +44,7 @@ class Scaled:
     cold_requests: int
     warm: Measured
     warm_requests: int
+    verify: Measured
 
 
 def scaled(folder: Path, corpus: Corpus, count: int) -> Scaled:
@@ -51,7 +56,10 @@ def scaled(folder: Path, corpus: Corpus, count: int) -> Scaled:
         between = _requests(arena)
         warm = arena.build(NOW, "scale", "--engine", "registry")
         after = _requests(arena)
-    return Scaled(count, sum(layer.unpacked for layer in part.layers), cold, between - before, warm, after - between)
+        bundle = arena.bundle("scale")
+        verify = replace(arena.own("verify", "-q", bundle), size=hashed_bytes(bundle))
+    unpacked = sum(layer.unpacked for layer in part.layers)
+    return Scaled(count, unpacked, cold, between - before, warm, after - between, verify)
 
 
 def make(folder: Path, count: int, size: int) -> None:
