@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from bundler.model.strict import FrozenMapping, several, together
 
@@ -112,6 +112,11 @@ def _components_disabled(config: Any) -> list[tuple[Path, str]]:
     ]
 
 
+def _written(value: ConfigValue) -> ConfigValue:
+    # Without this, pydantic 2.14 serializes what stands behind a PlainValidator twice, and warns of lists.
+    return value
+
+
 _SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "integer", "boolean"]}
 
 Config = Annotated[
@@ -120,6 +125,7 @@ Config = Annotated[
         Annotated[
             ConfigValue,
             PlainValidator(_value),
+            PlainSerializer(_written, return_type=Any),
             WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}]}),
         ],
     ],

@@ -354,6 +354,7 @@ def test_a_recipe_with_every_key_is_read() -> None:
     recipe = parse(yaml.safe_dump(FULL))
     assert recipe.arch == ("amd64", "arm")
     assert recipe.sources.registries["quay.io"] == ("http://q",)
+    assert recipe.with_overrides(level=4).fingerprint() != recipe.fingerprint()
 
 
 @settings(deadline=1000, max_examples=400)
