@@ -54,12 +54,16 @@ class UsageError(BundlerError):
 
 @dataclass(frozen=True, order=True)
 class RecipeMistake:
-    """One mistake of a recipe and its place; line and column count from 1, `path` is empty for the file itself."""
+    """One mistake of a recipe and its place; line and column count from 1, `path` is empty for the file itself.
+
+    `source` names the file where it is not the recipe's own but one that it extends.
+    """
 
     line: int
     column: int
     path: str
     what: str
+    source: str = ""
 
     def __str__(self) -> str:
         return ": ".join(part for part in (f"{self.line}:{self.column}", self.path, self.what) if part)
@@ -81,7 +85,10 @@ class RecipeError(UsageError):
         self.source = source
         self.mistakes = mistakes
         count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        lines = [f"{source} has {count}:", *(f"{source}:{mistake}" for mistake in mistakes[: self.most_shown])]
+        lines = [
+            f"{source} has {count}:",
+            *(f"{mistake.source or source}:{mistake}" for mistake in mistakes[: self.most_shown]),
+        ]
         if len(mistakes) > self.most_shown:
             lines.append(f"... and {len(mistakes) - self.most_shown} more")
         super().__init__(

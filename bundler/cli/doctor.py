@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.cli.order import cache_folder, configure_cache
+from bundler.cli.order import cache_folder, configure_cache, configure_settings, read_with_settings
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("dist"), metavar="DIR", help="folder for the bundle (default: %(default)s)"
     )
     configure_cache(parser)
+    configure_settings(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     from bundler.net.session import NetworkSettings, open_session
     from bundler.stages.doctor import Surroundings, examine
 
-    recipe, lock = _recipe(args.recipe)
+    recipe, lock = _recipe(args)
     around = Surroundings(cache_folder(args), args.output, lock, os.environ, time.time)
     settings = NetworkSettings(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries=0)
     with open_session(settings) as session:
@@ -54,17 +55,16 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     return examination.exit_code
 
 
-def _recipe(name: str | None) -> tuple[Recipe, Path | None]:
+def _recipe(args: argparse.Namespace) -> tuple[Recipe, Path | None]:
     """Give the recipe with its lock, or the sources that hold when a recipe names none."""
     from bundler.cli.recipes import find_recipe
     from bundler.model.recipe import Recipe
     from bundler.stages.lockfile import lock_beside
-    from bundler.stages.read import read_recipe
 
-    if name is None:
+    if args.recipe is None:
         return Recipe(version=1, name="doctor", release="stable", arch=("amd64",)), None
-    path, shipped = find_recipe(name)
-    return read_recipe(path), None if shipped else lock_beside(path)
+    path, shipped = find_recipe(args.recipe)
+    return read_with_settings(args, path), None if shipped else lock_beside(path)
 
 
 def _text(finding: Finding) -> str:

@@ -147,7 +147,7 @@ def _show(error: BundlerError, *, verbose: bool) -> None:
     print(f"{label}: {error.what}\nhint: {error.hint}", file=sys.stderr)
     if isinstance(error, RecipeError) and os.environ.get("GITHUB_ACTIONS") == "true":
         for mistake in error.mistakes:
-            print(_annotation(error.source, mistake), file=sys.stderr)
+            print(_annotation(mistake.source or error.source, mistake), file=sys.stderr)
 
 
 def _annotation(source: str, mistake: RecipeMistake) -> str:

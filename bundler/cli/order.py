@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bundler.workloads.uses import Findings
 
 DEFAULT_JOBS = 4
+_SETTING = "K3S_BUNDLER_SET_"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ def configure_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=int, metavar="N", help="zstd level instead of the recipe's, 1 to 19")
     parser.add_argument(
         "--layers", metavar="FORM", help="form of layers instead of the recipe's: zstd, plain or registry"
+    )
+    configure_settings(parser)
+
+
+def configure_settings(parser: argparse.ArgumentParser) -> None:
+    """Declare how a recipe's variables get their values."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="value of a variable of the recipe, instead of $K3S_BUNDLER_SET_<NAME> or its default; may be repeated",
     )
 
 
@@ -78,6 +93,30 @@ def cache_folder(args: argparse.Namespace) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "k3s-bundler"
 
 
+def settings(args: argparse.Namespace) -> dict[str, str]:
+    """Collect the values for variables: the command line's before those of the environment."""
+    given = {
+        name.removeprefix(_SETTING).lower(): value for name, value in os.environ.items() if name.startswith(_SETTING)
+    }
+    return given | dict(args.settings)
+
+
+def read_with_settings(args: argparse.Namespace, path: Path) -> Recipe:
+    """Read the recipe at `path` with the values given for its variables.
+
+    Raises UsageError for a value on the command line that no variable takes; the environment may have others.
+    """
+    from bundler.errors import UsageError
+    from bundler.model.recipe_variables import why_unknown
+    from bundler.stages.read import read_recipe
+
+    recipe = read_recipe(path, settings(args))
+    for name, _ in args.settings:
+        if name not in recipe.variables:
+            raise UsageError(f"--set {name}: {why_unknown(name, recipe.variables)}", hint="correct the name")
+    return recipe
+
+
 def order(args: argparse.Namespace, store: Store) -> Order:
     """Read the recipe and lay the command line over it; raises RecipeError and UsageError.
 
@@ -86,16 +125,15 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     """
     from bundler.stages.carry import carry
     from bundler.stages.lockfile import lock_apart, lock_beside
-    from bundler.stages.read import read_recipe
     from bundler.stages.survey import survey
 
     path, shipped = find_recipe(args.recipe)
-    recipe = read_recipe(path)
+    recipe = read_with_settings(args, path)
     changed = recipe.with_overrides(arch=args.arch, release=args.release, level=args.level, layers=args.layers)
     wanted = changed.arch
     if set(wanted) <= set(recipe.arch):
         changed = changed.with_overrides(arch=recipe.arch)
-    apart = shipped or changed != recipe
+    apart = shipped or changed != recipe or recipe.changed_by(settings(args))
     carried = carry(changed, path.parent, store)
     lock_path = lock_apart(changed, store) if apart else lock_beside(path)
     return Order(changed, path.parent, carried, lock_path, wanted, survey(changed, carried, store))
@@ -143,6 +181,13 @@ def _known(path: Path) -> Lock | None:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(",") if part)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _positive(text: str) -> int:

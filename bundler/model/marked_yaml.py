@@ -50,10 +50,14 @@ _DOUBTFUL = re.compile(
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """A place in the text; line and column count from 1, columns in characters."""
+    """A place in the text; line and column count from 1, columns in characters.
+
+    `source` names the file where it is another than the one being read.
+    """
 
     line: int
     column: int
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,13 @@ def read_marked_yaml(data: bytes) -> Document:
         root = _compose(_decode(data))
     except _StopError as stop:
         return Document(None, None, (stop.mistake,))
+    return Document(root, *plain_data(root))
+
+
+def plain_data(root: Node) -> tuple[Plain, tuple[RecipeMistake, ...]]:
+    """Give the data in nodes, and what is wrong with them as YAML."""
     mistakes: list[RecipeMistake] = []
-    return Document(root, _resolve(root, (), mistakes), tuple(mistakes))
+    return _resolve(root, (), mistakes), tuple(mistakes)
 
 
 def path_text(path: Path) -> str:
@@ -336,7 +345,7 @@ def _char_at(text: str, line: int, column: int) -> str:
 
 def _resolve(node: Node, path: Path, mistakes: list[RecipeMistake]) -> Plain:
     def mistake(mark: Mark, where: Path, what: str) -> None:
-        mistakes.append(RecipeMistake(mark.line, mark.column, path_text(where), what))
+        mistakes.append(RecipeMistake(mark.line, mark.column, path_text(where), what, mark.source))
 
     if node.tag is not None:
         mistake(

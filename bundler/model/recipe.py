@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
@@ -14,14 +14,19 @@ from bundler.model.config import COMPONENTS, Component
 from bundler.model.digest import Digest, digest_of
 from bundler.model.marked_yaml import path_text
 from bundler.model.platform import ARCHITECTURES, Architecture
-from bundler.model.recipe_files import FileToCarry
+from bundler.model.recipe_extends import for_editors
+from bundler.model.recipe_files import FileToCarry, SourcePath
 from bundler.model.recipe_images import Images
 from bundler.model.recipe_manifests import ManifestPattern
 from bundler.model.recipe_mistakes import findings
 from bundler.model.recipe_site import Site
 from bundler.model.recipe_sources import Sources
+from bundler.model.recipe_variables import Variables
 from bundler.model.release import is_channel, is_tag
-from bundler.model.strict import Strict, no_repeats
+from bundler.model.strict import Strict, no_repeats, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CHANNELS = ("stable", "latest", "testing")
 """The channels beside those of one minor version (k3s channel.yaml)."""
@@ -105,6 +110,14 @@ class Recipe(Strict):
     version: Annotated[Literal[1], BeforeValidator(_version)] = Field(
         examples=[1], description="version of this format: 1"
     )
+    extends: SourcePath | None = Field(
+        default=None, examples=["../base.yaml"], description="recipe that this one is laid over, a path from its folder"
+    )
+    variables: Variables = Field(
+        default_factory=nothing,
+        examples=[{"registry": {"default": "registry.example:5000", "description": "the site's own registry"}}],
+        description="texts that `--set` can change; `${name}` in a value stands for one",
+    )
     name: Annotated[
         str, AfterValidator(_name), Field(json_schema_extra={"pattern": "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"})
     ] = Field(examples=["edge"], description="name of the recipe; files and folders of the bundle are called by it")
@@ -123,7 +136,7 @@ class Recipe(Strict):
     site: Site = Field(default_factory=Site, description="what nodes are told")
     manifests: Annotated[tuple[ManifestPattern, ...], no_repeats(str)] = Field(
         default=(),
-        description="manifests that k3s deploys by itself: files, folders with all below them, globs; "
+        description="manifests that k3s deploys by itself, from the folder of the recipe: files, folders, globs; "
         "the images they name are carried",
         examples=[["./app.yaml", "./manifests/*.yaml"]],
     )
@@ -141,9 +154,16 @@ class Recipe(Strict):
     pack: Pack = Field(default_factory=Pack, description="how archives are compressed")
 
     def fingerprint(self) -> Digest:
-        """Hash all that decides what is in the bundle: everything but the engine, both give the same bundle."""
-        data = self.model_dump(mode="json", exclude={"engine"})
+        """Hash all that decides what is in the bundle: everything but the engine, both give the same bundle.
+
+        What the recipe extends and its variables have done their work: the result counts.
+        """
+        data = self.model_dump(mode="json", exclude={"engine", "extends", "variables"})
         return digest_of(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+    def changed_by(self, settings: Mapping[str, str]) -> bool:
+        """Say whether `settings` give a variable another value than its default."""
+        return any(settings.get(name, each.default) != each.default for name, each in self.variables.items())
 
     def with_overrides(
         self,
@@ -179,4 +199,4 @@ def schema_data() -> dict[str, Any]:
 
 def recipe_schema() -> str:
     """Write the JSON Schema of a recipe; `bundler/model/recipe.schema.json` is this text."""
-    return json.dumps(schema_data(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(for_editors(schema_data()), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from bundler.model.carried import FileMode, FileRole, SiteTarget
+from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.strict import Strict
 
 
@@ -16,7 +17,7 @@ def _source(text: str) -> str:
     return text
 
 
-SourcePath = Annotated[str, AfterValidator(_source), Field(json_schema_extra={"minLength": 1})]
+SourcePath = Annotated[str, AfterValidator(_source), Field(json_schema_extra={"minLength": 1, "format": PATH_FORMAT})]
 """A file on the builder's disk, by its path from the recipe's folder."""
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from bundler.model.lock import LayerForm
+from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.reference import Reference, parse_reference
 from bundler.model.strict import KEY, Strict, no_repeats, several
 
@@ -118,6 +119,7 @@ ExtraField = Annotated[
                         "archive": {
                             "type": "string",
                             "minLength": 1,
+                            "format": PATH_FORMAT,
                             "examples": ["./app.tar"],
                             "description": "path of a docker save or OCI archive, from the folder of the recipe",
                         },

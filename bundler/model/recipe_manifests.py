@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from bundler.model.recipe_extends import PATH_FORMAT
+
 
 def _pattern(text: str) -> str:
     if not text or "\0" in text:
@@ -16,6 +18,6 @@ def _pattern(text: str) -> str:
 ManifestPattern = Annotated[
     str,
     AfterValidator(_pattern),
-    Field(json_schema_extra={"minLength": 1}, examples=["./app.yaml", "./manifests", "./manifests/**/*.yaml"]),
+    Field(json_schema_extra={"minLength": 1, "format": PATH_FORMAT}, examples=["./app.yaml", "./manifests", "./manifests/**/*.yaml"]),
 ]
 """A manifest, a folder of manifests, or a glob, by its path from the recipe's folder."""

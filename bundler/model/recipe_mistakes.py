@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bundler.model.marked_yaml import Path, path_text, shown
+from bundler.model.recipe_extends import ADDS
 from bundler.model.strict import KEY
 
 if TYPE_CHECKING:
@@ -155,13 +156,15 @@ def _unknown_key(case: _Case) -> str:
     if not case.guess:
         return "unknown key"
     known = sorted(_at(case.schema, case.path[:-1]).get("properties", {}))
+    if key.endswith(ADDS) and key.removesuffix(ADDS) in known:
+        return f"adds to a list of the recipe that this one extends, and there is none: write {key.removesuffix(ADDS)}"
+    elsewhere = [path_text(where) for where in _all_keys(case.schema, case.schema, ()) if where[-1] == key]
+    if elsewhere:
+        return f"unknown key here; did you mean {' or '.join(elsewhere)}?"
     if suggestion := _did_you_mean(key, known):
         return f"unknown key{suggestion}"
     if key in _ELSEWHERE:
         return f"unknown key: {_ELSEWHERE[key]}"
-    elsewhere = [path_text(where) for where in _all_keys(case.schema, case.schema, ()) if where[-1] == key]
-    if elsewhere:
-        return f"unknown key here; did you mean {' or '.join(elsewhere)}?"
     return f"unknown key; known here: {', '.join(known)}"
 
 

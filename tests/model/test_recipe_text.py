@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
     return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(data)
 def test_what_is_written_is_read_back_alike(value: dict[str, Any]) -> None:
     text = recipe_text(value)

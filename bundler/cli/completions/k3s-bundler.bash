@@ -7,14 +7,14 @@
 
 _shtab_k3s_bundler_subparsers=(build plan lock verify inspect recipes cache doctor schema completion)
 
-_shtab_k3s_bundler_build_option_strings=(-h --help --arch --release --level --layers --engine --output --cache-dir --jobs --locked --replace --archive --keep-images -n --dry-run --json --progress -q --quiet -v --verbose)
-_shtab_k3s_bundler_plan_option_strings=(-h --help --arch --release --level --layers --cache-dir --jobs --locked --explain --json --progress -q --quiet -v --verbose)
-_shtab_k3s_bundler_lock_option_strings=(-h --help --arch --release --level --layers --cache-dir --jobs --update --check --json --progress -q --quiet -v --verbose)
+_shtab_k3s_bundler_build_option_strings=(-h --help --arch --release --level --layers --set --engine --output --cache-dir --jobs --locked --replace --archive --keep-images -n --dry-run --json --progress -q --quiet -v --verbose)
+_shtab_k3s_bundler_plan_option_strings=(-h --help --arch --release --level --layers --set --cache-dir --jobs --locked --explain --json --progress -q --quiet -v --verbose)
+_shtab_k3s_bundler_lock_option_strings=(-h --help --arch --release --level --layers --set --cache-dir --jobs --update --check --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_verify_option_strings=(-h --help --unpack --closure --jobs --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_inspect_option_strings=(-h --help --explain --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_recipes_option_strings=(-h --help --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_cache_option_strings=(-h --help --cache-dir --days -n --dry-run --json --progress -q --quiet -v --verbose)
-_shtab_k3s_bundler_doctor_option_strings=(-h --help --engine --output --cache-dir --json --progress -q --quiet -v --verbose)
+_shtab_k3s_bundler_doctor_option_strings=(-h --help --engine --output --cache-dir --set --json --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_schema_option_strings=(-h --help --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_completion_option_strings=(-h --help --progress -q --quiet -v --verbose)
 _shtab_k3s_bundler_option_strings=(-h --help --version)

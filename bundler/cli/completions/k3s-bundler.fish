@@ -51,7 +51,7 @@ function _shtab_k3s_bundler_using
 end
 
 set -g _shtab_k3s_bundler_commands build plan lock verify inspect recipes cache doctor schema completion
-set -g _shtab_k3s_bundler_opts_with_value --arch --cache-dir --days --engine --jobs --layers --level --output --progress --release
+set -g _shtab_k3s_bundler_opts_with_value --arch --cache-dir --days --engine --jobs --layers --level --output --progress --release --set
 
 complete -c k3s-bundler -e
 complete -c k3s-bundler -f
@@ -64,6 +64,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l arch -x -d 'CPU a
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l release -x -d 'k3s release instead of the recipe'"'"'s: a channel or an exact tag'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l level -x -d 'zstd level instead of the recipe'"'"'s, 1 to 19'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l layers -x -d 'form of layers instead of the recipe'"'"'s: zstd, plain or registry'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l set -x -d 'value of a variable of the recipe, instead of $K3S_BUNDLER_SET_<NAME> or its default; may be repeated'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l engine -xka "auto docker registry" -d 'where images come from (recipe: engine)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l output -x -d 'folder for the bundle (default: dist)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l cache-dir -x -d 'cache instead of $K3S_BUNDLER_CACHE_DIR or ~/.cache/k3s-bundler'
@@ -83,6 +84,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l arch -x -d 'CPU ar
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l release -x -d 'k3s release instead of the recipe'"'"'s: a channel or an exact tag'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l level -x -d 'zstd level instead of the recipe'"'"'s, 1 to 19'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l layers -x -d 'form of layers instead of the recipe'"'"'s: zstd, plain or registry'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l set -x -d 'value of a variable of the recipe, instead of $K3S_BUNDLER_SET_<NAME> or its default; may be repeated'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l cache-dir -x -d 'cache instead of $K3S_BUNDLER_CACHE_DIR or ~/.cache/k3s-bundler'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l jobs -x -d 'transfers at a time (default: 4)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using plan' -l locked -d 'refuse a missing or outdated lock instead of asking'
@@ -97,6 +99,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l arch -x -d 'CPU ar
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l release -x -d 'k3s release instead of the recipe'"'"'s: a channel or an exact tag'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l level -x -d 'zstd level instead of the recipe'"'"'s, 1 to 19'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l layers -x -d 'form of layers instead of the recipe'"'"'s: zstd, plain or registry'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l set -x -d 'value of a variable of the recipe, instead of $K3S_BUNDLER_SET_<NAME> or its default; may be repeated'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l cache-dir -x -d 'cache instead of $K3S_BUNDLER_CACHE_DIR or ~/.cache/k3s-bundler'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l jobs -x -d 'transfers at a time (default: 4)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using lock' -l update -d 'ask anew what channels and tags point to'
@@ -142,6 +145,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -s h -l help -d 'sh
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l engine -xka "auto docker registry" -d 'look whether this one can be used'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l output -x -d 'folder for the bundle (default: dist)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l cache-dir -x -d 'cache instead of $K3S_BUNDLER_CACHE_DIR or ~/.cache/k3s-bundler'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l set -x -d 'value of a variable of the recipe, instead of $K3S_BUNDLER_SET_<NAME> or its default; may be repeated'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l json -d 'print one JSON document'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -l progress -xka "auto bars lines json none" -d 'how long work is shown on stderr (default: bars on a terminal, lines elsewhere)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using doctor' -s q -l quiet -d 'say nothing but the result and errors'
