@@ -14,10 +14,11 @@ a person can do: docs/errors.md is made of them. Nothing of this package is impo
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -81,12 +82,12 @@ class RecipeError(UsageError):
     name = "recipe-invalid"
     most_shown: ClassVar[int] = 100
 
-    def __init__(self, source: str, mistakes: tuple[RecipeMistake, ...]) -> None:
+    def __init__(self, source: str, mistakes: tuple[RecipeMistake, ...], *, files: int = 1) -> None:
         self.source = source
         self.mistakes = mistakes
         count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         lines = [
-            f"{source} has {count}:",
+            f"{source} has {count}:" if files == 1 else f"{files} recipes have {count}:",
             *(f"{mistake.source or source}:{mistake}" for mistake in mistakes[: self.most_shown]),
         ]
         if len(mistakes) > self.most_shown:
@@ -95,6 +96,14 @@ class RecipeError(UsageError):
             "\n".join(lines),
             hint="docs/recipe.md explains every key; `k3s-bundler schema` prints the schema editors complete from",
         )
+
+
+def mistakes_of_several(found: Mapping[str, tuple[RecipeMistake, ...]]) -> RecipeError:
+    """Make one error of the mistakes of several recipes, by file."""
+    if len(found) == 1:
+        return RecipeError(*next(iter(found.items())))
+    whole = (replace(each, source=each.source or source) for source, mistakes in found.items() for each in mistakes)
+    return RecipeError("", tuple(whole), files=len(found))
 
 
 class RecipeNotFoundError(UsageError):

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
 
 def _recipe(args: argparse.Namespace) -> tuple[Recipe, Path | None]:
     """Give the recipe with its lock, or the sources that hold when a recipe names none."""
-    from bundler.cli.recipes import find_recipe
+    from bundler.cli.shipped import find_recipe
     from bundler.model.recipe import Recipe
     from bundler.stages.lockfile import lock_beside
 

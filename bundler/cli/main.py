@@ -82,16 +82,28 @@ def command_line() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():
         own = verbs.add_parser(name, help=verb.HELP, description=verb.__doc__)
-        verb.configure(own)
-        own.add_argument(
-            "--progress",
-            choices=("auto", "bars", "lines", "json", "none"),
-            default="auto",
-            help="how long work is shown on stderr (default: bars on a terminal, lines elsewhere)",
-        )
-        own.add_argument("-q", "--quiet", action="store_true", help="say nothing but the result and errors")
-        own.add_argument("-v", "--verbose", action="store_true", help="show where an error came from")
+        _configure_talk(own, progress="auto", quiet=False, verbose=False)
+        for action in verb.configure(own) or ():
+            # What stands before the action counts: its parser must not undo it with a default.
+            silent = argparse.SUPPRESS
+            _configure_talk(action, progress=silent, quiet=silent, verbose=silent)
     return parser
+
+
+def _configure_talk(parser: argparse.ArgumentParser, **default: object) -> None:
+    """Declare how much is said."""
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "bars", "lines", "json", "none"),
+        default=default["progress"],
+        help="how long work is shown on stderr (default: bars on a terminal, lines elsewhere)",
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", default=default["quiet"], help="say nothing but the result and errors"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", default=default["verbose"], help="show where an error came from"
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.cli.recipes import find_recipe
+from bundler.cli.shipped import find_recipe
 
 if TYPE_CHECKING:
     from bundler.cli.progress import Reporter
@@ -42,7 +42,7 @@ def configure_recipe(parser: argparse.ArgumentParser) -> None:
     """Declare the recipe and what may be said instead of it."""
     parser.add_argument("recipe", metavar="RECIPE", help="recipe file, or the name of a shipped recipe")
     parser.add_argument(
-        "--arch", type=_listed, metavar="A[,B]", help="CPU architectures instead of the recipe's: amd64, arm64, arm"
+        "--arch", type=listed, metavar="A[,B]", help="CPU architectures instead of the recipe's: amd64, arm64, arm"
     )
     parser.add_argument("--release", metavar="R", help="k3s release instead of the recipe's: a channel or an exact tag")
     parser.add_argument("--level", type=int, metavar="N", help="zstd level instead of the recipe's, 1 to 19")
@@ -179,7 +179,8 @@ def _known(path: Path) -> Lock | None:
         return None
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """Read words with commas between them."""
     return tuple(part for part in text.split(",") if part)
 
 

@@ -178,14 +178,23 @@ class Recipe(Strict):
         data |= {key: value for key, value in {"arch": arch, "release": release}.items() if value is not None}
         data["pack"] |= {} if level is None else {"level": level}
         data["images"] |= {} if layers is None else {"layers": layers}
-        try:
-            return Recipe.model_validate(data)
-        except ValidationError as error:
-            found = [f"{path_text(each.path)}: {each.what}" for each in findings(error, schema_data(), lambda _: "")]
-            raise UsageError(
-                "the command line does not fit the recipe: " + "; ".join(found),
-                hint="see `k3s-bundler build --help`",
-            ) from None
+        return checked(data, "the command line does not fit the recipe")
+
+    def resolved(self) -> dict[str, Any]:
+        """Give all that counts as plain data, defaults written out: the recipe without what it extends."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude={"extends", "variables"}, exclude_none=True)
+        return data
+
+
+def checked(data: Mapping[str, Any], complaint: str) -> Recipe:
+    """Check a recipe that no file holds; raises UsageError, which begins with `complaint`."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        found = [f"{path_text(each.path)}: {each.what}" for each in findings(error, schema_data(), lambda _: "")]
+        raise UsageError(
+            f"{complaint}: " + "; ".join(found), hint="see docs/recipe.md, and --help of this command"
+        ) from None
 
 
 def schema_data() -> dict[str, Any]:

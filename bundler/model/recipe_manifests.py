@@ -18,6 +18,9 @@ def _pattern(text: str) -> str:
 ManifestPattern = Annotated[
     str,
     AfterValidator(_pattern),
-    Field(json_schema_extra={"minLength": 1, "format": PATH_FORMAT}, examples=["./app.yaml", "./manifests", "./manifests/**/*.yaml"]),
+    Field(
+        json_schema_extra={"minLength": 1, "format": PATH_FORMAT},
+        examples=["./app.yaml", "./manifests", "./manifests/**/*.yaml"],
+    ),
 ]
 """A manifest, a folder of manifests, or a glob, by its path from the recipe's folder."""

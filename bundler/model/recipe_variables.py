@@ -6,9 +6,10 @@ Not a template language: a name is replaced by a text, in texts, and nothing els
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as Settings
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -16,9 +17,6 @@ from bundler.errors import RecipeMistake
 from bundler.model.marked_yaml import Mapping, Node, Path, Scalar, Sequence, path_text, scalar_value, shown
 from bundler.model.recipe_extends import EXTENDS
 from bundler.model.strict import FrozenMapping, Strict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as Settings
 
 VARIABLES = "variables"
 
@@ -67,6 +65,19 @@ def filled(root: Mapping, settings: Settings[str, str]) -> tuple[Mapping, tuple[
         untouched = key.text in {EXTENDS, VARIABLES}
         entries.append((key, value if untouched else _filled(value, (key.text,), known, mistakes)))
     return replace(root, entries=tuple(entries)), tuple(mistakes)
+
+
+def escaped(value: Any) -> Any:
+    """Write texts of plain data so that `filled` gives them back as they are."""
+    match value:
+        case str():
+            return _USE.sub(lambda use: "$" + use[0].removeprefix(use[1]), value)
+        case Settings():
+            return {key: escaped(item) for key, item in value.items()}
+        case tuple() | list():
+            return [escaped(item) for item in value]
+        case _:
+            return value
 
 
 def _declared(root: Mapping) -> dict[str, str | None]:

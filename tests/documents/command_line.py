@@ -50,12 +50,13 @@ def _verb(name: str, verb: argparse.ArgumentParser) -> str:
     shown = [action for action in verb._actions if _is_own(action)]
     words = [name, *(["[option]..."] if any(action.option_strings for action in shown) else [])]
     words += [_usage(action) for action in shown if not action.option_strings]
+    words += ["[ACTION ...]" for action in verb._actions if isinstance(action, argparse._SubParsersAction)]
     text = f"\n## {name}\n\n{_about(verb)}\n\n```\n{' '.join(words)}\n```\n"
     return text + ("\n" + "\n".join(_rows(shown)) + "\n" if shown else "")
 
 
 def _about(verb: argparse.ArgumentParser) -> str:
-    text = (verb.description or "").strip().partition(": ")[2] or (verb.description or "").strip()
+    text = (verb.description or "").strip().removeprefix(f"{verb.prog.partition(' ')[2]}: ")
     return text[0].upper() + text[1:]
 
 

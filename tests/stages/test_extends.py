@@ -206,7 +206,7 @@ def test_editors_take_a_recipe_that_extends_and_leaves_out_or_adds(tmp_path: Pat
 
 def formats(part: Any) -> Iterator[str]:
     if isinstance(part, dict):
-        yield from (part["format"] for _ in range(1) if isinstance(part.get("format"), str))
+        yield from [part["format"]] if isinstance(part.get("format"), str) else []
         yield from (each for key, value in part.items() if key != "examples" for each in formats(value))
     elif isinstance(part, list):
         yield from (each for item in part for each in formats(item))

@@ -17,11 +17,21 @@ _shtab_k3s_bundler_commands() {
     inspect:'inspect: list what a bundle says it holds.'
     lock:'lock: write down everything a recipe means, by digest. The last line on stdout is the lock'"'"'s path.'
     plan:'plan: say what a build would fetch and how much room it needs; nothing is written but the cache of small things.'
-    recipes:'recipes: list the recipes that are shipped, and find one by name.'
+    recipes:'recipes: list the recipes that are shipped, show one, check files, begin a new one.'
     schema:'schema: print the JSON Schema of recipes, for editors.'
     verify:'verify: check a bundle with nothing but itself; exit code 4 when anything is wrong.'
   )
   _describe 'k3s-bundler commands' _commands
+}
+
+_shtab_k3s_bundler_recipes_commands() {
+  local _commands=(
+    check:'Tell every mistake of every file at once; exit code 2 when there are any.'
+    list:'Name the recipes that are shipped: release, architectures, and what each is for.'
+    new:'recipes new: write a commented recipe of your own, after a few questions on a terminal. Answers may be given as options instead; where no terminal is, what is not given has its default.'
+    show:'Print a recipe as it is written, or with --resolved as it is read.'
+  )
+  _describe 'k3s-bundler recipes commands' _commands
 }
 
 _shtab_k3s_bundler_options=(
@@ -34,6 +44,9 @@ _shtab_k3s_bundler_defaults_added=0
 
 _shtab_k3s_bundler_build_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
   "--arch[CPU architectures instead of the recipe\'s\: amd64, arm64, arm]:A[,B]:"
   "--release[k3s release instead of the recipe\'s\: a channel or an exact tag]:R:"
   "--level[zstd level instead of the recipe\'s, 1 to 19]:N:"
@@ -49,9 +62,6 @@ _shtab_k3s_bundler_build_options=(
   "--keep-images[leave pulled images in the Docker engine]"
   {-n,--dry-run}"[say what would be done, as \`plan\` does]"
   "--json[print one JSON document instead of the folder]"
-  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
-  {-q,--quiet}"[say nothing but the result and errors]"
-  {-v,--verbose}"[show where an error came from]"
   ":recipe file, or the name of a shipped recipe:"
 )
 
@@ -60,13 +70,13 @@ _shtab_k3s_bundler_build_defaults_added=0
 
 _shtab_k3s_bundler_cache_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
   "--cache-dir[cache instead of \$K3S_BUNDLER_CACHE_DIR or \~\/.cache\/k3s-bundler]:DIR:"
   "--days[prune\: keep what was used within N days (default\: 30)]:N:"
   {-n,--dry-run}"[prune\: say what would go, remove nothing]"
   "--json[print one JSON document]"
-  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
-  {-q,--quiet}"[say nothing but the result and errors]"
-  {-v,--verbose}"[show where an error came from]"
   ":ls\: sizes by kind\; verify\: read everything, throw away what is damaged\; prune\: remove what was not used for --days\; path\: print the folder:(ls verify prune path)"
 )
 
@@ -86,14 +96,14 @@ _shtab_k3s_bundler_completion_defaults_added=0
 
 _shtab_k3s_bundler_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
   "--engine[look whether this one can be used]:engine:(auto docker registry)"
   "--output[folder for the bundle (default\: dist)]:DIR:"
   "--cache-dir[cache instead of \$K3S_BUNDLER_CACHE_DIR or \~\/.cache\/k3s-bundler]:DIR:"
   "*--set[value of a variable of the recipe, instead of \$K3S_BUNDLER_SET_\<NAME\> or its default\; may be repeated]:NAME=VALUE:"
   "--json[print one JSON document]"
-  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
-  {-q,--quiet}"[say nothing but the result and errors]"
-  {-v,--verbose}"[show where an error came from]"
   ":look at the servers of this recipe (default\: those of k3s):"
 )
 
@@ -102,11 +112,11 @@ _shtab_k3s_bundler_doctor_defaults_added=0
 
 _shtab_k3s_bundler_inspect_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--explain[say of every image what needs it]"
-  "--json[print bundle.json\; with --explain, the reasons alone]"
   "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
   {-q,--quiet}"[say nothing but the result and errors]"
   {-v,--verbose}"[show where an error came from]"
+  "--explain[say of every image what needs it]"
+  "--json[print bundle.json\; with --explain, the reasons alone]"
   ":folder of the bundle:"
 )
 
@@ -115,6 +125,9 @@ _shtab_k3s_bundler_inspect_defaults_added=0
 
 _shtab_k3s_bundler_lock_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
   "--arch[CPU architectures instead of the recipe\'s\: amd64, arm64, arm]:A[,B]:"
   "--release[k3s release instead of the recipe\'s\: a channel or an exact tag]:R:"
   "--level[zstd level instead of the recipe\'s, 1 to 19]:N:"
@@ -125,9 +138,6 @@ _shtab_k3s_bundler_lock_options=(
   "--update[ask anew what channels and tags point to]"
   "--check[only say whether the lock fits the recipe (exit code 6)]"
   "--json[print the lock itself instead of its path]"
-  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
-  {-q,--quiet}"[say nothing but the result and errors]"
-  {-v,--verbose}"[show where an error came from]"
   ":recipe file, or the name of a shipped recipe:"
 )
 
@@ -136,6 +146,9 @@ _shtab_k3s_bundler_lock_defaults_added=0
 
 _shtab_k3s_bundler_plan_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
   "--arch[CPU architectures instead of the recipe\'s\: amd64, arm64, arm]:A[,B]:"
   "--release[k3s release instead of the recipe\'s\: a channel or an exact tag]:R:"
   "--level[zstd level instead of the recipe\'s, 1 to 19]:N:"
@@ -146,9 +159,6 @@ _shtab_k3s_bundler_plan_options=(
   "--locked[refuse a missing or outdated lock instead of asking]"
   "--explain[say of every image what needs it]"
   "--json[print one JSON document]"
-  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
-  {-q,--quiet}"[say nothing but the result and errors]"
-  {-v,--verbose}"[show where an error came from]"
   ":recipe file, or the name of a shipped recipe:"
 )
 
@@ -157,6 +167,30 @@ _shtab_k3s_bundler_plan_defaults_added=0
 
 _shtab_k3s_bundler_recipes_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
+  "--json[print one JSON document]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_k3s_bundler_recipes_defaults_added=0
+
+_shtab_k3s_bundler_recipes_check_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "*--set[value of a variable of the recipe, instead of \$K3S_BUNDLER_SET_\<NAME\> or its default\; may be repeated]:NAME=VALUE:"
+  "--json[print one JSON document]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
+  "(*):recipe file, or the name of a shipped recipe:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_k3s_bundler_recipes_check_defaults_added=0
+
+_shtab_k3s_bundler_recipes_list_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[print one JSON document]"
   "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
   {-q,--quiet}"[say nothing but the result and errors]"
@@ -164,7 +198,38 @@ _shtab_k3s_bundler_recipes_options=(
 )
 
 # guard to ensure default positional specs are added only once per session
-_shtab_k3s_bundler_recipes_defaults_added=0
+_shtab_k3s_bundler_recipes_list_defaults_added=0
+
+_shtab_k3s_bundler_recipes_new_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--release[channel or exact tag (default\: stable)]:R:"
+  "--arch[CPU architectures (default\: that of this machine)]:A[,B]:"
+  "--disable[components to leave out (default\: none)]:C[,D]:"
+  "--image[images of your own applications to carry (default\: none)]:I[,J]:"
+  "--mirror[registry at the site that holds docker.io (default\: none)]:URL:"
+  "--file[where to write it (default\: NAME.yaml)]:PATH:"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
+  ":name of the recipe\; bundles are called by it:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_k3s_bundler_recipes_new_defaults_added=0
+
+_shtab_k3s_bundler_recipes_show_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--resolved[as it is read\: with what it extends, variables replaced, defaults written out]"
+  "*--set[value of a variable of the recipe, instead of \$K3S_BUNDLER_SET_\<NAME\> or its default\; may be repeated]:NAME=VALUE:"
+  "--json[print one JSON document]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
+  ":recipe file, or the name of a shipped recipe:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_k3s_bundler_recipes_show_defaults_added=0
 
 _shtab_k3s_bundler_schema_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -178,13 +243,13 @@ _shtab_k3s_bundler_schema_defaults_added=0
 
 _shtab_k3s_bundler_verify_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
+  {-q,--quiet}"[say nothing but the result and errors]"
+  {-v,--verbose}"[show where an error came from]"
   "--unpack[also unpack every layer and compare it with its image\'s config]"
   "--closure[also check that every image that k3s and its manifests need is inside]"
   "--jobs[transfers at a time (default\: 4)]:N:"
   "--json[print one JSON document]"
-  "--progress[how long work is shown on stderr (default\: bars on a terminal, lines elsewhere)]:progress:(auto bars lines json none)"
-  {-q,--quiet}"[say nothing but the result and errors]"
-  {-v,--verbose}"[show where an error came from]"
   ":folder of the bundle:"
 )
 
@@ -217,9 +282,35 @@ _shtab_k3s_bundler() {
         inspect) _arguments -C -s $_shtab_k3s_bundler_inspect_options ;;
         lock) _arguments -C -s $_shtab_k3s_bundler_lock_options ;;
         plan) _arguments -C -s $_shtab_k3s_bundler_plan_options ;;
-        recipes) _arguments -C -s $_shtab_k3s_bundler_recipes_options ;;
+        recipes) _shtab_k3s_bundler_recipes ;;
         schema) _arguments -C -s $_shtab_k3s_bundler_schema_options ;;
         verify) _arguments -C -s $_shtab_k3s_bundler_verify_options ;;
+      esac
+  esac
+}
+
+_shtab_k3s_bundler_recipes() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->recipes'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_k3s_bundler_recipes_defaults_added )); then
+    if (( ${_shtab_k3s_bundler_recipes_options[(I)${(q)one_or_more}*]} +          ${_shtab_k3s_bundler_recipes_options[(I)${(q)remainder}*]} +          ${_shtab_k3s_bundler_recipes_options[(I)${(q)default}]} == 0 )); then
+      _shtab_k3s_bundler_recipes_options+=(': :_shtab_k3s_bundler_recipes_commands' '*::: :->recipes')
+    fi
+    _shtab_k3s_bundler_recipes_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_k3s_bundler_recipes_options
+
+  case $state in
+    recipes)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_k3s_bundler_recipes-$line[1]:"
+      case $line[1] in
+        check) _arguments -C -s $_shtab_k3s_bundler_recipes_check_options ;;
+        list) _arguments -C -s $_shtab_k3s_bundler_recipes_list_options ;;
+        new) _arguments -C -s $_shtab_k3s_bundler_recipes_new_options ;;
+        show) _arguments -C -s $_shtab_k3s_bundler_recipes_show_options ;;
       esac
   esac
 }
