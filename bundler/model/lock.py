@@ -5,6 +5,7 @@ The same lock gives the same bundle, to the byte, on any machine and through eit
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -157,7 +158,13 @@ class PackedLayer(Frozen):
 
 def packed_layer_key(diff_id: str, compressor: Compressor) -> str:
     """Name the result of packing `diff_id` with `compressor`: the digest of all inputs."""
-    return digest_of(b"packed layer\n" + diff_id.encode() + b"\n" + compressor.to_json())
+    return digest_of(b"packed layer\n" + diff_id.encode() + b"\n" + _named(compressor))
+
+
+@cache
+def _named(compressor: Compressor) -> bytes:
+    """Write a compressor; every layer of every image asks for the same one."""
+    return compressor.to_json()
 
 
 def registry_layer_key(layer: LockedLayer) -> str:

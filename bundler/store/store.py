@@ -47,7 +47,7 @@ class _Record(Frozen):
 
 def _seal(key: str, layer: PackedLayer) -> Digest:
     """Tie a record to its name and its content, so that one that was exchanged or damaged is none."""
-    return digest_of(key.encode() + b"\n" + layer.to_json())
+    return digest_of(f"{key}\n{layer.diff_id}\n{layer.digest}\n{layer.size}\n{layer.unpacked_size}\n".encode())
 
 
 class Store:

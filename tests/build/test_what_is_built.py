@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bundler.model.lock import parse_lock
 from tests.command import command_for
 
 if TYPE_CHECKING:
@@ -34,6 +35,27 @@ def test_a_layer_that_many_images_share_is_fetched_once(command: CommandLine, up
     command.build(command.recipe(arch="arm64"))
     digests = [request.path.rpartition("/")[2] for request in upstream.requests_to("/v2/*/blobs/*", "GET")]
     assert len(digests) == len(set(digests))
+
+
+def test_a_first_build_asks_a_registry_for_nothing_but_what_it_needs_and_for_nothing_twice(
+    command: CommandLine, upstream: Upstream
+) -> None:
+    """For an image: what its tag points to, the manifest of its platform, its config, and layers nobody else has."""
+    bundle = command.build(command.recipe(arch="arm64"))
+    wanted = set()
+    for image in parse_lock((bundle / "lock.json").read_bytes(), "lock.json").images:
+        repository, _, tag = image.reference.removeprefix("docker.io/").partition(":")
+        wanted |= {f"manifests {repository} {tag}", f"blobs {image.config}"}
+        wanted |= {f"manifests {repository} {image.manifest}"} if image.manifest != image.index else set()
+        wanted |= {f"blobs {layer.digest}" for layer in image.layers}
+    asked = [
+        f"manifests {request.path[4:].replace('/manifests/', ' ')}"
+        if "/manifests/" in request.path
+        else f"blobs {request.path.rpartition('/')[2]}"
+        for request in upstream.requests_to("/v2/*")
+    ]
+    assert {request.method for request in upstream.requests_to("/v2/*")} == {"GET"}
+    assert sorted(asked) == sorted(wanted)
 
 
 def test_what_plan_says_is_what_is_fetched(command: CommandLine, upstream: Upstream) -> None:
