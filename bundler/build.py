@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from requests import Session
 
     from bundler.engines.engine import Engine
+    from bundler.engines.releases import Releases
     from bundler.model.bundle import Bundle
     from bundler.model.carried import CarriedFile
     from bundler.model.lock import Lock
@@ -57,12 +58,14 @@ def lock_kept(
     return fresh
 
 
-def bring(lock: Lock, engine: Engine, session: Session, store: Store, jobs: int, progress: Progress) -> None:
+def bring(
+    lock: Lock, engine: Engine, releases: Releases, session: Session, store: Store, jobs: int, progress: Progress
+) -> None:
     """Have every digest of the lock in the store: binaries and images at the same time."""
     progress.stage("fetch")
     with ThreadPoolExecutor(2, thread_name_prefix="bring") as pool:
         tasks = [
-            pool.submit(fetch, lock, session, store, progress),
+            pool.submit(fetch, lock, releases, session, store, progress),
             pool.submit(pull, lock, engine, store, jobs, progress),
         ]
         for task in wait(tasks, return_when=FIRST_EXCEPTION).done:

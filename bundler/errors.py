@@ -455,6 +455,26 @@ class NotWritableError(HostError):
     name = "not-writable"
 
 
+class CertificateFileError(HostError):
+    """A file of certificates that the recipe names cannot be used.
+
+    Correct `ca_file`, `cert_file` and `key_file` under `sources`; paths are from the recipe's folder, files are PEM.
+    """
+
+    name = "certificate-file"
+
+
+class SecretMissingError(HostError):
+    """A secret is not where the recipe says, in an environment variable or a file.
+
+    Set the variable or write the file before the build, or correct `auth` under `sources`.
+
+    `what` names the place, never the secret.
+    """
+
+    name = "secret-missing"
+
+
 def host_error(error: OSError, path: Path) -> HostError:
     """Say in our words why `path` could not be written or read."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:

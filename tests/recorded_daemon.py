@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
@@ -33,15 +34,18 @@ class RecordedDaemon:
     """Answers on 127.0.0.1 between `with RecordedDaemon(info, save) as daemon:` and the end of the block.
 
     `info` is what /info says, `save` the tar that every save gives; names with `absent` in them cannot be pulled.
-    `pulled`, `saved` and `removed` are the names asked for.
+    `pulled`, `saved` and `removed` are the names asked for, `logins` what came in X-Registry-Auth. `refusal` is
+    what every pull ends with, when it is set.
     """
 
     info: dict[str, Any]
     save: bytes
     pulled: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     saved: list[list[str]] = field(default_factory=list)
     absent: str | None = None
+    refusal: str = ""
 
     def __enter__(self) -> Self:
         self._server = _Server(self)
@@ -91,6 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"message": "manifest unknown"}, 404)
             return
         self.server.daemon.pulled.append(f"{query['fromImage'][0]}@{query['tag'][0]}")
+        self.server.daemon.logins.append(base64.urlsafe_b64decode(self.headers.get("X-Registry-Auth", "")).decode())
+        if self.server.daemon.refusal:
+            self._json({"error": self.server.daemon.refusal})
+            return
         self._answer(200, b'{"status":"Pulling"}\r\n{"status":"Status: Downloaded newer image"}\r\n')
 
     def do_DELETE(self) -> None:

@@ -8,7 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.cli.order import cache_folder, configure_cache, configure_jobs, configure_recipe, order, resolved
+from bundler.cli.order import (
+    cache_folder,
+    configure_cache,
+    configure_jobs,
+    configure_recipe,
+    order,
+    resolved,
+    servers_of,
+    session_for,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -44,9 +53,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     from bundler.cli import plan as plan_verb
     from bundler.engines.archive import WithArchives, require_unchanged
     from bundler.engines.choice import choose_engine
-    from bundler.engines.distribution import Distribution
     from bundler.model.bundle import bundle_name
-    from bundler.net.session import open_session
     from bundler.site.folder import require_free
     from bundler.stages.archive import write_archive
     from bundler.stages.plan import plan
@@ -67,17 +74,17 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     target = args.output / bundle_name(lock)
     require_free(target, replace=args.replace)
     _require_room(plan(lock, ordered.found, store), store.root, args.output)
-    session = open_session()
-    mirrors = recipe.sources.registries
+    servers = servers_of(recipe, ordered.folder, session_for(recipe, ordered.folder))
     engine = choose_engine(
         args.engine or recipe.engine,
-        Distribution(session, mirrors),
-        mirrors,
+        servers.distribution,
+        servers.access,
         progress,
         layers=lock.layers,
         keep_images=args.keep_images,
     )
-    bring(lock, WithArchives(engine, ordered.folder), session, store, args.jobs, progress)
+    archives = WithArchives(engine, ordered.folder)
+    bring(lock, archives, servers.releases, servers.session, store, args.jobs, progress)
     bundle = assemble(recipe, lock, store, target, args.jobs, progress, replace=args.replace)
     archive = write_archive(target, progress) if args.archive else None
     progress.close()

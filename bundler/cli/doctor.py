@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.cli.order import cache_folder, configure_cache, configure_settings, read_with_settings
+from bundler.cli.order import cache_folder, configure_cache, configure_settings, read_with_settings, servers_of
 
 if TYPE_CHECKING:
     import argparse
@@ -38,15 +38,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Look at everything and print one line each."""
     import time
+    from dataclasses import replace
 
     from bundler.net.session import NetworkSettings, open_session
-    from bundler.stages.doctor import Surroundings, examine
+    from bundler.stages.doctor import Surroundings, examine, usable_certificates
 
-    recipe, lock = _recipe(args)
+    recipe, folder, lock = _recipe(args)
     around = Surroundings(cache_folder(args), args.output, lock, os.environ, time.time)
     settings = NetworkSettings(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries=0)
-    with open_session(settings) as session:
-        examination = examine(recipe, args.engine or recipe.engine, around, session)
+    certificates = usable_certificates(recipe.sources, folder)
+    with open_session(replace(settings, certificates=certificates)) as session:
+        servers = servers_of(recipe, folder, session)
+        examination = examine(recipe, args.engine or recipe.engine, around, servers.releases, servers.access)
     progress.close()
     if args.json:
         print(examination.to_json().decode(), end="")
@@ -55,16 +58,16 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     return examination.exit_code
 
 
-def _recipe(args: argparse.Namespace) -> tuple[Recipe, Path | None]:
-    """Give the recipe with its lock, or the sources that hold when a recipe names none."""
+def _recipe(args: argparse.Namespace) -> tuple[Recipe, Path, Path | None]:
+    """Give the recipe with its folder and its lock, or the sources that hold when a recipe names none."""
     from bundler.cli.shipped import find_recipe
     from bundler.model.recipe import Recipe
     from bundler.stages.lockfile import lock_beside
 
     if args.recipe is None:
-        return Recipe(version=1, name="doctor", release="stable", arch=("amd64",)), None
+        return Recipe(version=1, name="doctor", release="stable", arch=("amd64",)), Path(), None
     path, shipped = find_recipe(args.recipe)
-    return read_with_settings(args, path), None if shipped else lock_beside(path)
+    return read_with_settings(args, path), path.parent, None if shipped else lock_beside(path)
 
 
 def _text(finding: Finding) -> str:

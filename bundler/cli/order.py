@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from bundler.cli.shipped import find_recipe
 
 if TYPE_CHECKING:
+    from requests import Session
+
     from bundler.cli.progress import Reporter
+    from bundler.engines.access import RegistryAccess
+    from bundler.engines.distribution import Distribution
+    from bundler.engines.releases import Releases
     from bundler.model.carried import CarriedFile
     from bundler.model.lock import Lock
     from bundler.model.platform import Architecture
@@ -36,6 +41,16 @@ class Order:
     lock_path: Path
     architectures: tuple[Architecture, ...]
     found: Findings
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The ways to the servers a recipe fetches from; all use the one session."""
+
+    session: Session
+    releases: Releases
+    access: RegistryAccess
+    distribution: Distribution
 
 
 def configure_recipe(parser: argparse.ArgumentParser) -> None:
@@ -141,8 +156,6 @@ def order(args: argparse.Namespace, store: Store) -> Order:
 
 def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
     """Lock the recipe anew, asking the release server and the registries."""
-    from bundler.engines.distribution import Distribution
-    from bundler.net.session import open_session
     from bundler.stages.archived import lock_archives, with_archived
     from bundler.stages.resolve import resolve
     from bundler.stages.survey import explained, less, wanted_images
@@ -150,10 +163,9 @@ def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Loc
     progress.stage("lock")
     wanted = wanted_images(ordered.recipe, ordered.found)
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
-    session = open_session()
-    distribution = Distribution(session, ordered.recipe.sources.registries)
+    servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder))
     asked, known = less(wanted, archived), _known(ordered.lock_path)
-    lock = resolve(ordered.recipe, asked, session, distribution, store, jobs, progress, known=known)
+    lock = resolve(ordered.recipe, asked, servers.releases, servers.distribution, store, jobs, progress, known=known)
     _tell(ordered.found, progress)
     return explained(with_archived(lock, archived), wanted).model_copy(update={"files": ordered.carried})
 
@@ -166,6 +178,26 @@ def _tell(found: Findings, progress: Reporter) -> None:
         progress.note(
             f"not carried, but it may be an image: {maybe.text} ({maybe.where}); if so, name it in images.extra"
         )
+
+
+def session_for(recipe: Recipe, folder: Path) -> Session:
+    """Open a session that trusts the servers of a recipe in `folder`; raises CertificateFileError."""
+    from bundler.engines.access import certificates_of
+    from bundler.net.session import NetworkSettings, open_session
+
+    return open_session(NetworkSettings(certificates=certificates_of(recipe.sources, folder)))
+
+
+def servers_of(recipe: Recipe, folder: Path, session: Session) -> Servers:
+    """Give the ways to the servers of a recipe in `folder`."""
+    from bundler.engines.access import RegistryAccess
+    from bundler.engines.distribution import Distribution
+    from bundler.engines.releases import Releases
+    from bundler.engines.secrets import Secrets
+
+    secrets = Secrets(folder, os.environ)
+    access = RegistryAccess(recipe.sources.registries, secrets)
+    return Servers(session, Releases(recipe, secrets, session), access, Distribution(session, access))
 
 
 def _known(path: Path) -> Lock | None:

@@ -10,8 +10,7 @@ from bundler.engines.registry import RegistryEngine
 from bundler.errors import DaemonPermissionError, DaemonUnavailableError, EngineUnfitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+    from bundler.engines.access import RegistryAccess
     from bundler.engines.daemon import DaemonFacts
     from bundler.engines.distribution import Distribution
     from bundler.engines.engine import Engine
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def choose_engine(
     name: EngineChoice,
     distribution: Distribution,
-    mirrors: Mapping[str, Sequence[str]],
+    access: RegistryAccess,
     progress: Progress,
     *,
     layers: LayerForm,
@@ -41,7 +40,7 @@ def choose_engine(
         daemon = connect()
         if layers == "registry" and not (facts := daemon.facts()).keeps_registry_bytes:
             raise registry_bytes_lost(facts)
-        return DockerEngine(daemon, mirrors, keep_images=keep_images)
+        return DockerEngine(daemon, access, keep_images=keep_images)
     except (DaemonUnavailableError, DaemonPermissionError, EngineUnfitError) as error:
         if name == "docker":
             raise

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from docker.api.client import APIClient
 
+    from bundler.engines.credentials import Credentials
+
 PULL_SILENCE = 300
 """Seconds without an event after which a pull is given up; extracting a big layer sends events too."""
 
@@ -105,13 +107,12 @@ class Daemon:
                 _raise_failure(name, _message(response))
             return response.status_code == 200
 
-    def pull(self, repository: str, digest: str) -> Iterator[PullEvent]:
-        """Pull by digest, which moves no tag; raises for every error the event stream tells."""
-        from docker import auth  # noqa: PLC0415  importing docker costs 0.1 s
+    def pull(self, repository: str, digest: str, credentials: Credentials | None) -> Iterator[PullEvent]:
+        """Pull by digest, which moves no tag; raises for every error the event stream tells.
 
-        registry, _ = auth.resolve_repository_name(repository)
-        login = auth.get_config_header(self._client, registry)
-        headers = {"X-Registry-Auth": login} if login else {}
+        Without `credentials` the daemon gets what `docker login` left for that registry.
+        """
+        headers = self._login(repository, credentials)
         query = {"fromImage": repository, "tag": digest}
         response = self._call("POST", "/images/create", params=query, headers=headers, timeout=PULL_SILENCE)
         name = f"{repository}@{digest}"
@@ -123,6 +124,16 @@ class Daemon:
                     _raise_failure(name, str(event["error"]))
                 detail = event.get("progressDetail") or {}
                 yield PullEvent(str(event.get("id", "")), str(event.get("status", "")), int(detail.get("current") or 0))
+
+    def _login(self, repository: str, credentials: Credentials | None) -> dict[str, str]:
+        from docker import auth  # noqa: PLC0415  importing docker costs 0.1 s
+
+        registry, _ = auth.resolve_repository_name(repository)
+        if credentials:
+            known = {"username": credentials.username, "password": credentials.password, "serveraddress": registry}
+            return {"X-Registry-Auth": auth.encode_header(known).decode()}
+        login = auth.get_config_header(self._client, registry)
+        return {"X-Registry-Auth": login.decode()} if login else {}
 
     def save(self, names: Sequence[str]) -> BinaryIO:
         """Open the stream of one `docker save`; the caller closes it. Reading raises DaemonFailedError."""
@@ -233,7 +244,30 @@ _SIGNS: tuple[tuple[str, type[BundlerError], str], ...] = (
     ("no basic auth credentials", AccessDeniedError, "run docker login for that registry"),
     ("manifest unknown", ImageNotFoundError, "the lock may be older than the registry: k3s-bundler lock --update"),
     ("not found", ImageNotFoundError, "the lock may be older than the registry: k3s-bundler lock --update"),
-    ("http response to https client", DaemonFailedError, "name the mirror in the daemon's insecure-registries"),
+    (
+        "http response to https client",
+        DaemonFailedError,
+        (
+            "the daemon speaks plain http only to hosts it was told: name this one in insecure-registries of its "
+            "/etc/docker/daemon.json and restart it, or use --engine registry"
+        ),
+    ),
+    (
+        "x509:",
+        DaemonFailedError,
+        (
+            "the daemon has its own trust and cannot be told tls.ca_file: put the authority's certificate into "
+            "/etc/docker/certs.d/<host:port>/ca.crt on its machine, or use --engine registry"
+        ),
+    ),
+    (
+        "tls: certificate required",
+        DaemonFailedError,
+        (
+            "the daemon cannot be told tls.cert_file: put certificate and key into /etc/docker/certs.d/<host:port>/ as "
+            "client.cert and client.key on its machine, or use --engine registry"
+        ),
+    ),
 )
 """How engines word their errors: they have no codes, and the wording has been the same since Docker 1.10."""
 

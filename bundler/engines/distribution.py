@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from bundler.archive.layout import MANIFEST_TYPES
 from bundler.engines.authorization import RegistryAuthorization
-from bundler.engines.credentials import find_credentials
 from bundler.engines.manifest import INDEX_TYPES
 from bundler.errors import (
     AccessDeniedError,
@@ -23,16 +21,17 @@ from bundler.errors import (
     NetworkError,
 )
 from bundler.model.digest import Digest, digest_of, parse_digest
-from bundler.model.reference import DOCKER_HUB, Reference
 from bundler.net.answers import get_bytes, head
 from bundler.net.download import Download, download
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from requests import Session
 
+    from bundler.engines.access import Endpoint, RegistryAccess
+    from bundler.model.reference import Reference
     from bundler.progress import Task
 
 MANIFEST_LIMIT = 16 << 20
@@ -42,24 +41,6 @@ CONFIG_LIMIT = 16 << 20
 """Bytes of an image config."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a repository is served. `registry` is the host as logins and daemons know it, `origin` scheme and host."""
-
-    registry: str
-    origin: str
-    repository: str
-
-    @property
-    def base(self) -> str:
-        """What URLs of the repository begin with."""
-        return f"{self.origin}/v2/{self.repository}"
-
-    def url(self, kind: str, name: str) -> str:
-        """Address a manifest or blob of the repository."""
-        return f"{self.base}/{kind}/{name}"
 
 
 @dataclass(frozen=True)
@@ -74,9 +55,9 @@ class RawManifest:
 class Distribution:
     """A client for all registries that a recipe needs. Safe to use from several threads."""
 
-    def __init__(self, session: Session, mirrors: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, session: Session, access: RegistryAccess) -> None:
         self._session = session
-        self._mirrors = mirrors
+        self._access = access
         self._authorizations: dict[str, RegistryAuthorization] = {}
         self._lock = threading.Lock()
 
@@ -146,7 +127,7 @@ class Distribution:
     def _first(self, reference: Reference, fetch: Callable[[Endpoint], T]) -> T:
         """Ask the mirrors in their order, then the registry itself; what one got wrong the next may have right."""
         failures = []
-        for endpoint in endpoints_of(reference, self._mirrors):
+        for endpoint in self._access.endpoints(reference):
             try:
                 return fetch(endpoint)
             except (NetworkError, IntegrityError) as error:
@@ -157,39 +138,13 @@ class Distribution:
         with self._lock:
             known = self._authorizations.get(endpoint.base)
             if known is None:
-                scope, find = f"repository:{endpoint.repository}:pull", partial(find_credentials, endpoint.registry)
+                scope, find = (
+                    f"repository:{endpoint.repository}:pull",
+                    partial(self._access.credentials, endpoint.registry),
+                )
                 known = RegistryAuthorization(self._session, endpoint.origin, scope, find)
                 self._authorizations[endpoint.base] = known
             return known
-
-
-def endpoints_of(reference: Reference, mirrors: Mapping[str, Sequence[str]]) -> tuple[Endpoint, ...]:
-    """List where a repository may be asked for: the mirrors of its registry, then the registry itself.
-
-    A mirror's path stands before the repository, as `https://mirror.corp/hub` serving `/v2/hub/rancher/…`.
-    """
-    found = []
-    for mirror in mirrors.get(reference.registry, ()):
-        parts = urlsplit(mirror)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        prefix = parts.path.strip("/").removeprefix("v2").strip("/")
-        found.append(Endpoint(parts.netloc, origin, "/".join(part for part in (prefix, reference.repository) if part)))
-    found.append(Endpoint(reference.registry, _own_origin(reference.registry), reference.repository))
-    return tuple(found)
-
-
-def _own_origin(registry: str) -> str:
-    if registry == DOCKER_HUB:
-        return "https://registry-1.docker.io"
-    # As every Docker client does: a registry on this very machine is spoken to in the clear.
-    return f"http://{registry}" if _is_here(urlsplit(f"//{registry}").hostname or "") else f"https://{registry}"
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name, even one that begins with 127.
 
 
 def _verdict(reference: Reference, failures: Sequence[tuple[Endpoint, BundlerError]]) -> BundlerError:

@@ -12,16 +12,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bundler.engines.distribution import endpoints_of
 from bundler.engines.save_stream import MemberNames, take_save_stream
 from bundler.errors import BundlerError
 from bundler.model.reference import parse_reference
 from bundler.store.pulled import left_by_dead_builds, note_pulled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
+    from bundler.engines.access import Endpoint, RegistryAccess
     from bundler.engines.daemon import Daemon
     from bundler.engines.intake import Intake
     from bundler.model.lock import LockedImage
@@ -39,8 +39,8 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, daemon: Daemon, mirrors: Mapping[str, Sequence[str]], *, keep_images: bool) -> None:
-        self._daemon, self._mirrors, self._keep_images = daemon, mirrors, keep_images
+    def __init__(self, daemon: Daemon, access: RegistryAccess, *, keep_images: bool) -> None:
+        self._daemon, self._access, self._keep_images = daemon, access, keep_images
 
     def pull(self, images: Sequence[LockedImage], intake: Intake, jobs: int, progress: Progress) -> None:
         """Bring each image once, several at a time. Pulls by digest do not race, whatever the architecture.
@@ -117,14 +117,14 @@ class DockerEngine:
     def _pulled(self, image: LockedImage, store: Store, task: Task) -> PulledName | str:
         """Pull from the first endpoint that has the image; gives the bare name when the user has it already."""
         failures: list[BundlerError] = []
-        for endpoint in endpoints_of(parse_reference(image.reference), self._mirrors):
+        for endpoint in self._access.endpoints(parse_reference(image.reference)):
             repository = f"{endpoint.registry}/{endpoint.repository}"
             name = f"{repository}@{image.manifest}"
             if self._daemon.present(name):
                 return name
             pulled = note_pulled(store, self._daemon.address, name)
             try:
-                self._pull(repository, image, task)
+                self._pull(endpoint, image, task)
             except BaseException as error:
                 pulled.forget()
                 if not isinstance(error, BundlerError):
@@ -135,10 +135,11 @@ class DockerEngine:
         told = "; then ".join(error.what for error in failures)
         raise type(failures[0])(f"{image.reference}: {told}", hint=failures[0].hint)
 
-    def _pull(self, repository: str, image: LockedImage, task: Task) -> None:
+    def _pull(self, endpoint: Endpoint, image: LockedImage, task: Task) -> None:
         sizes = {layer.digest.removeprefix("sha256:")[:12]: layer.size for layer in image.layers}
         done = dict.fromkeys(sizes, 0)
-        for event in self._daemon.pull(repository, image.manifest):
+        repository = f"{endpoint.registry}/{endpoint.repository}"
+        for event in self._daemon.pull(repository, image.manifest, self._access.own_credentials(endpoint.registry)):
             if event.layer not in sizes:
                 continue
             now = event.current if event.status == "Downloading" else done[event.layer]

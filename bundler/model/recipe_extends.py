@@ -116,7 +116,10 @@ def path_from(folder: str, text: str) -> str:
     """Write a path that stands in a recipe in `folder` as one from where `folder` starts; addresses stay."""
     if not text or text.startswith("/") or "://" in text:
         return text
-    return posixpath.join(folder, text.removeprefix("./")) if folder else text
+    if not folder:
+        return text
+    path = posixpath.join(folder, text.removeprefix("./"))
+    return f"./{path}" if text.startswith("./") and not path.startswith((".", "/")) else path
 
 
 def for_editors(schema: Schema) -> Schema:

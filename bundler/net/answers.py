@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import requests
 import urllib3
 
 from bundler.errors import BundlerError, MalformedAnswerError, NetworkError
@@ -20,7 +21,6 @@ from bundler.net.session import patience, settings_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import requests
     from requests.auth import AuthBase
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -62,7 +62,9 @@ def exchange(
     except BundlerError:
         raise
     except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError) as error:
-        raise failure_of(error, url) from None
+        # After a redirect another server is to blame than the one that was asked.
+        asked = error.request.url if isinstance(error, requests.RequestException) and error.request else None
+        raise failure_of(error, asked or url) from None
     try:
         yield response
     finally:

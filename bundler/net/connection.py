@@ -22,6 +22,8 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.poolmanager import PoolManager, ProxyManager
 
 if TYPE_CHECKING:
+    import ssl
+
     from urllib3.response import HTTPResponse
 
 Address = tuple[Any, ...]
@@ -94,18 +96,25 @@ class _BudgetedTlsPool(HTTPSConnectionPool):
 
 
 class BudgetedAdapter(HTTPAdapter):
-    """An adapter of requests whose connections, to hosts and to proxies, keep to one budget."""
+    """An adapter of requests whose connections, to hosts and to proxies, keep to one budget.
+
+    `context` is what TLS with the servers behind it begins with; requests adds what it trusts anyway.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None, **options: Any) -> None:
+        self._context = {} if context is None else {"ssl_context": context}
+        super().__init__(**options)
 
     pools: ClassVar[dict[str, type[HTTPConnectionPool]]] = {"http": _BudgetedPool, "https": _BudgetedTlsPool}
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: Any) -> None:  # noqa: FBT001, FBT002 - requests calls it so
         """Make the pools of direct connections."""
-        super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
+        super().init_poolmanager(connections, maxsize, block, **pool_kwargs, **self._context)
         self.poolmanager.pool_classes_by_scheme = self.pools
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> PoolManager:
         """Make the pools of connections through `proxy`; SOCKS brings pools of its own."""
-        manager: PoolManager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        manager: PoolManager = super().proxy_manager_for(proxy, **proxy_kwargs, **self._context)
         if type(manager) is ProxyManager:
             manager.pool_classes_by_scheme = self.pools
         return manager

@@ -23,6 +23,7 @@ from bundler.net.part import Origin, Part, open_part
 from bundler.net.ranges import parse_content_range, parse_length, parse_unsatisfied_range
 from bundler.net.refusals import refusal_of
 from bundler.net.session import patience, settings_of
+from bundler.net.verdict import verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,9 @@ def download(
             else:
                 file.finish()
                 return
-    raise _verdict(wanted, failures)
+    if not failures:
+        raise NetworkError(f"there is no address for {wanted.digest}", hint="name a mirror under sources")
+    raise verdict(failures)
 
 
 class _Transfer:
@@ -224,13 +227,3 @@ class _Transfer:
             hint="nothing of it was kept; a proxy may change downloads, or the file was replaced: look at it, "
             "or use a mirror",
         )
-
-
-def _verdict(wanted: Download, failures: list[NetworkError | IntegrityError]) -> NetworkError | IntegrityError:
-    """Put what all mirrors did into one error; wrong bytes weigh more than no bytes."""
-    if not failures:
-        return NetworkError(f"there is no address for {wanted.digest}", hint="name a mirror under sources")
-    telling = next((failure for failure in failures if isinstance(failure, IntegrityError)), failures[0])
-    if len(failures) == 1:
-        return telling
-    return type(telling)("; then ".join(failure.what for failure in failures), hint=telling.hint)

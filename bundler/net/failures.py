@@ -29,8 +29,8 @@ UNREACHABLE_HINT = (
     "recipe; to try without internet run `make demo`"
 )
 CERTIFICATE_HINT = (
-    "if your network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE "
-    "(Debian and Ubuntu: /etc/ssl/certs/ca-certificates.crt); check the clock of this machine too"
+    "if your network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE (Debian and Ubuntu: "
+    "/etc/ssl/certs/ca-certificates.crt), or as tls.ca_file of that host under sources; check this machine's clock too"
 )
 RESUME_HINT = "run it again: what has arrived is kept and the rest is fetched; if it stays so, use a mirror"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,9 +24,13 @@ from bundler.net.connection import BudgetedAdapter
 from bundler.net.failures import host_of, plain_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from ssl import SSLContext
 
     from urllib3.response import BaseHTTPResponse
+
+    from bundler.net.certificates import Certificates
 
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 FOR_EVER = 10**12
@@ -45,7 +51,8 @@ class NetworkSettings:
     n-th repeat is `backoff` * 2**(n-1), at most `backoff_max`, none before the first. A server that asks for a longer
     pause than `retry_after_max` is not waited for. Below `slowest` bytes a second over `slow_window` seconds a transfer
     counts as stalled. Of a file of unknown size `largest_download` bytes are taken at most. `ca_file` holds the trusted
-    authorities when REQUESTS_CA_BUNDLE names no file.
+    authorities when REQUESTS_CA_BUNDLE names no file. `certificates` are those of single servers, by host with its port
+    when one is written: they hold for no other, wherever a redirect leads.
     """
 
     connect_timeout: float = 10
@@ -59,6 +66,7 @@ class NetworkSettings:
     slow_window: float = 60
     largest_download: int = 16 << 30
     ca_file: Path | None = None
+    certificates: Mapping[str, Certificates] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Patience(Retry):
@@ -171,7 +179,10 @@ def settings_of(session: requests.Session) -> NetworkSettings:
 
 
 def open_session(settings: NetworkSettings | None = None) -> Session:
-    """Make a session; one is enough for all threads. Proxies and CA bundle of the environment hold."""
+    """Make a session; one is enough for all threads. Proxies and CA bundle of the environment hold.
+
+    Raises CertificateFileError.
+    """
     settings = settings or NetworkSettings()
     # its debug lines and retry warnings show signed addresses whole
     logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -183,7 +194,23 @@ def open_session(settings: NetworkSettings | None = None) -> Session:
     session.max_redirects = 10
     if settings.ca_file is not None:
         session.verify = str(settings.ca_file)
-    patient = patience(settings).new(read=min(settings.retries, SILENT_READS))
     for scheme in ("http://", "https://"):
-        session.mount(scheme, BudgetedAdapter(pool_connections=16, pool_maxsize=16, max_retries=patient))
+        session.mount(scheme, _adapter(settings))
+    for host, certificates in settings.certificates.items():
+        theirs = _adapter(settings, certificates.context())
+        for origin in _origins(host):
+            session.mount(origin, theirs)
     return session
+
+
+def _adapter(settings: NetworkSettings, context: SSLContext | None = None) -> BudgetedAdapter:
+    patient = patience(settings).new(read=min(settings.retries, SILENT_READS))
+    return BudgetedAdapter(context, pool_connections=16, pool_maxsize=16, max_retries=patient)
+
+
+def _origins(host: str) -> tuple[str, ...]:
+    """Give what addresses of `host` begin with: port 443 is the same with and without being written."""
+    bare = host.removesuffix(":443")
+    if bare == host and re.search(r":[0-9]+\Z", host):
+        return (f"https://{host}/",)
+    return (f"https://{bare}/", f"https://{bare}:443/")

@@ -9,20 +9,21 @@ from contextlib import closing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Literal
 
 from bundler.archive.zstd import compressor
+from bundler.engines.access import certificates_of
 from bundler.engines.choice import registry_bytes_lost
 from bundler.engines.daemon import connect
-from bundler.engines.distribution import endpoints_of
+from bundler.engines.releases import OnDisk, not_on_disk
 from bundler.errors import BundlerError, DiskFullError, HostError, LockError, NetworkError, host_error
-from bundler.k3s.assets import asset_url, checksum_asset
-from bundler.k3s.channels import latest_of
+from bundler.k3s.assets import checksum_asset
 from bundler.model.frozen import Frozen
 from bundler.model.lock import parse_lock
 from bundler.model.reference import DOCKER_HUB, Reference
-from bundler.model.release import Release, is_tag, parse_release
-from bundler.net.answers import exchange, get_bytes
+from bundler.model.release import is_tag
+from bundler.net.answers import exchange
 from bundler.net.refusals import refusal_of
 from bundler.net.session import settings_of
 
@@ -31,9 +32,14 @@ if TYPE_CHECKING:
 
     import requests
 
+    from bundler.engines.access import RegistryAccess
     from bundler.engines.daemon import DaemonFacts
+    from bundler.engines.releases import Place, Releases
+    from bundler.engines.secrets import Secrets
     from bundler.model.lock import LayerForm
     from bundler.model.recipe import EngineChoice, Recipe
+    from bundler.model.recipe_sources import Sources
+    from bundler.net.certificates import Certificates
 
 LEAST_ROOM = 2 << 30
 """Bytes below which no bundle of k3s and its images can be made."""
@@ -44,7 +50,6 @@ GOOD_ROOM = 10 << 30
 CLOCK_TOLERANCE = 300
 """Seconds a clock may be off before tokens and certificates are misjudged."""
 
-_TEXT_LIMIT = 1 << 20  # bytes of the list of channels
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _WORST_FIRST = (HostError.exit_code, NetworkError.exit_code, LockError.exit_code)
 
@@ -85,12 +90,16 @@ class Surroundings:
     clock: Callable[[], float]
 
 
-def examine(recipe: Recipe, engine: EngineChoice, around: Surroundings, session: requests.Session) -> Examination:
+def examine(
+    recipe: Recipe, engine: EngineChoice, around: Surroundings, releases: Releases, access: RegistryAccess
+) -> Examination:
     """Look at engine, servers, proxies, disks, clock and compressor for a build of `recipe`; raises nothing of ours."""
     used, engine_findings = _look_at_engine(engine, recipe.images.layers)
-    seen = _Servers(recipe, session, around.clock)
+    seen = _Servers(recipe, releases, access, around.clock)
     findings = [
         *engine_findings,
+        *_look_at_secrets(recipe.sources, access.secrets),
+        *_look_at_certificates(certificates_of(recipe.sources, access.secrets.folder)),
         *seen.findings(),
         *_look_at_proxies(around.environment),
         _look_at_room("cache", around.cache),
@@ -151,51 +160,53 @@ def _daemon_text(daemon: DaemonFacts) -> str:
 class _Servers:
     """Asks every server once, all at the same time, and remembers how far their clocks are from ours, in seconds."""
 
-    def __init__(self, recipe: Recipe, session: requests.Session, clock: Callable[[], float]) -> None:
-        self._recipe, self._session, self._clock = recipe, session, clock
+    def __init__(self, recipe: Recipe, releases: Releases, access: RegistryAccess, clock: Callable[[], float]) -> None:
+        self._recipe, self._releases, self._access, self._clock = recipe, releases, access, clock
+        self._session = releases.session
         self.drifts: list[float] = []
 
     def findings(self) -> list[Finding]:
         """Look at the release and channel servers and at every registry."""
         registries = {DOCKER_HUB: None} | {image.registry: None for image in self._recipe.images.references}
         with ThreadPoolExecutor(8, thread_name_prefix="doctor") as pool:
-            releases = pool.submit(self._releases)
+            releases = pool.submit(self._look_at_releases)
             asked = [pool.submit(self._registry, registry) for registry in registries]
             return [*releases.result(), *(finding for each in asked for finding in each.result())]
 
-    def _releases(self) -> list[Finding]:
-        sources, found = self._recipe.sources, list[Finding]()
-        if is_tag(self._recipe.release):
-            release = parse_release(self._recipe.release)
-        else:
-            try:
-                release = latest_of(
-                    self._recipe.release,
-                    get_bytes(self._session, sources.channels, limit=_TEXT_LIMIT).body,
-                    sources.channels,
-                )
-            except BundlerError as error:
-                found.append(_failed("channels", error))
-                found.append(self._reachable("releases", sources.releases))
-                return found
-            found.append(_ok("channels", f"{sources.channels}: {self._recipe.release} is {release}"))
-        return [*found, self._release(release)]
-
-    def _release(self, release: Release) -> Finding:
-        sources = self._recipe.sources
-        url = asset_url(sources.releases, release, sources.tag_style, checksum_asset(self._recipe.arch[0]))
+    def _look_at_releases(self) -> list[Finding]:
+        found = []
         try:
-            with exchange(self._session, "HEAD", url) as response:
+            release = self._releases.release()
+        except BundlerError as error:
+            urls = [mirror.url for mirror in self._recipe.sources.release_mirrors if mirror.folder is None]
+            return [_failed("channels", error), *(self._reachable("releases", url) for url in urls)]
+        if not is_tag(self._recipe.release):
+            found.append(_ok("channels", f"{self._recipe.sources.channels}: {self._recipe.release} is {release}"))
+        told = [
+            (place, self._has(place)) for place in self._releases.places(release, checksum_asset(self._recipe.arch[0]))
+        ]
+        works = any(answer is None for _, answer in told)
+        for place, answer in told:
+            base = place.name.rpartition("/")[0].removesuffix(f"/{release.tag}")
+            has = _ok("releases", f"{base} has {release}")
+            found.append(has if answer is None else _failed("releases", answer, only_warn=works))
+        return found
+
+    def _has(self, place: Place) -> BundlerError | None:
+        if isinstance(place, OnDisk):
+            return None if place.path.is_file() else not_on_disk(place)
+        try:
+            with exchange(self._session, "HEAD", place.name, auth=self._releases.auth) as response:
                 self._note_date(response)
                 if response.status_code != 200:
                     raise refusal_of(response, settings_of(self._session))
         except BundlerError as error:
-            return _failed("releases", error)
-        return _ok("releases", f"{sources.releases} has {release}")
+            return error
+        return None
 
     def _reachable(self, subject: str, url: str) -> Finding:
         try:
-            with exchange(self._session, "HEAD", url) as response:
+            with exchange(self._session, "HEAD", url, auth=self._releases.auth) as response:
                 self._note_date(response)
                 if response.status_code >= 500 or response.status_code == 407:
                     raise refusal_of(response, settings_of(self._session))
@@ -209,9 +220,7 @@ class _Servers:
         subject = f"registry {registry}"
         told = [
             (origin, self._version_check(origin))
-            for origin in dict.fromkeys(
-                endpoint.origin for endpoint in endpoints_of(nothing_yet, self._recipe.sources.registries)
-            )
+            for origin in dict.fromkeys(endpoint.origin for endpoint in self._access.endpoints(nothing_yet))
         ]
         works = any(isinstance(answer, str) for _, answer in told)
         return [
@@ -238,6 +247,44 @@ class _Servers:
             self.drifts.append(self._clock() - stated.timestamp())
         except (ValueError, TypeError, OverflowError):
             return
+
+
+def usable_certificates(sources: Sources, folder: Path) -> dict[str, Certificates]:
+    """Give those certificates of a recipe in `folder` that a session takes; `examine` tells of the others."""
+    found = certificates_of(sources, folder)
+    return {host: each for host, each in found.items() if isinstance(_context(each), SSLContext)}
+
+
+def _context(certificates: Certificates) -> SSLContext | BundlerError:
+    try:
+        return certificates.context()
+    except BundlerError as error:
+        return error
+
+
+def _look_at_certificates(found: Mapping[str, Certificates]) -> Iterator[Finding]:
+    for host, certificates in found.items():
+        context = _context(certificates)
+        subject = f"certificates {host}"
+        yield _failed(subject, context) if isinstance(context, BundlerError) else _ok(subject, "can be read")
+
+
+def _look_at_secrets(sources: Sources, secrets: Secrets) -> Iterator[Finding]:
+    """Look whether every secret is where the recipe says; never shows one."""
+    named = [
+        (f"sources.releases[{index}].auth", mirror.auth) for index, mirror in enumerate(sources.releases or ())
+    ] + [(f'sources.registries."{name}".auth', source.auth) for name, source in sources.registries.items()]
+    for subject, auth in named:
+        if auth is None:
+            continue
+        try:
+            for _, secret in auth:
+                if secret is not None:
+                    secrets.read(secret)
+        except BundlerError as error:
+            yield _failed(subject, error)
+        else:
+            yield _ok(subject, "is there, and was sent nowhere but to its server")
 
 
 def redacted(value: str) -> str:

@@ -24,33 +24,27 @@ from bundler.errors import (
     UnsupportedArchitectureError,
     UsageError,
 )
-from bundler.k3s.assets import IMAGE_LIST, asset_url, binary_asset, checksum_asset
+from bundler.k3s.assets import IMAGE_LIST, binary_asset, checksum_asset
 from bundler.k3s.behaviour import names_images_by_digest, takes_zstd_layers
-from bundler.k3s.channels import latest_of
 from bundler.k3s.checksums import checksum_of, parse_checksums
 from bundler.k3s.images import HELM_CHARTS, needed_images, parse_image_list, why_left_out, why_needed
 from bundler.model.digest import Digest, digest_of
 from bundler.model.lock import LeftOut, Lock, LockedArchitecture, LockedFile, LockedImage, LockedLayer
 from bundler.model.platform import Platform, rank
-from bundler.model.release import Release, is_tag, parse_release
-from bundler.net.answers import get_bytes, head_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from requests import Session
-
     from bundler.engines.distribution import Distribution
+    from bundler.engines.releases import Releases
     from bundler.model.platform import Architecture
     from bundler.model.recipe import Recipe
     from bundler.model.recipe_images import Exclusion
     from bundler.model.reference import Reference
+    from bundler.model.release import Release
     from bundler.model.wanted import Wanted
     from bundler.progress import Progress
     from bundler.store.store import Store
-
-TEXT_LIMIT = 1 << 20
-"""Bytes of a checksum file, an image list or the list of channels."""
 
 _DEEPEST_INDEX = 3
 
@@ -58,7 +52,7 @@ _DEEPEST_INDEX = 3
 def resolve(  # noqa: PLR0913  a stage takes what it needs one by one
     recipe: Recipe,
     wanted: Wanted,
-    session: Session,
+    releases: Releases,
     distribution: Distribution,
     store: Store,
     jobs: int,
@@ -73,12 +67,12 @@ def resolve(  # noqa: PLR0913  a stage takes what it needs one by one
 
     Raises UnknownReleaseError, UnsupportedArchitectureError, UsageError and the network and integrity errors.
     """
-    release = _release(recipe, session)
+    release = releases.release()
     _require_layer_form(recipe, release)
-    files = _ReleaseFiles(recipe, release, session)
-    image_list = files.image_list()
+    files = _ReleaseFiles(releases, release)
+    image_list, where = files.image_list()
     store.put(image_list)
-    listed = parse_image_list(image_list, files.url(IMAGE_LIST))
+    listed = parse_image_list(image_list, where)
     disabled, added = recipe.components.disable, (HELM_CHARTS,) if wanted.helm_charts else ()
     kept = _without(listed, recipe.images.exclude, wanted)
     needed = needed_images(kept, disabled, added)
@@ -126,13 +120,6 @@ def _left_out(
     )
 
 
-def _release(recipe: Recipe, session: Session) -> Release:
-    if is_tag(recipe.release):
-        return parse_release(recipe.release)
-    channels = recipe.sources.channels
-    return latest_of(recipe.release, get_bytes(session, channels, limit=TEXT_LIMIT).body, channels)
-
-
 def _require_layer_form(recipe: Recipe, release: Release) -> None:
     if recipe.images.layers == "zstd" and not takes_zstd_layers(release):
         raise UsageError(
@@ -176,24 +163,23 @@ def _without(images: tuple[Reference, ...], excluded: Sequence[Exclusion], wante
 class _ReleaseFiles:
     """The files of one release, each asked for once."""
 
-    def __init__(self, recipe: Recipe, release: Release, session: Session) -> None:
-        self._sources, self._release, self._session = recipe.sources, release, session
-        self._read: dict[str, bytes] = {}
+    def __init__(self, releases: Releases, release: Release) -> None:
+        self._releases, self._release = releases, release
+        self._read: dict[str, tuple[bytes, str]] = {}
 
-    def url(self, asset: str) -> str:
-        return asset_url(self._sources.releases, self._release, self._sources.tag_style, asset)
+    def image_list(self) -> tuple[bytes, str]:
+        """Read the list, and say where it was.
 
-    def image_list(self) -> bytes:
-        """Read the list; to mid-2025 amd64's checksum file names it, since then TLS is all that protects it."""
-        data = self._text(IMAGE_LIST)
-        checksums = parse_checksums(self._text(checksum_asset("amd64")), self.url(checksum_asset("amd64")))
-        stated = checksums.get(IMAGE_LIST)
+        To mid-2025 amd64's checksum file names it, since then TLS is all that protects it.
+        """
+        data, where = self._text(IMAGE_LIST)
+        stated = parse_checksums(*self._text(checksum_asset("amd64"))).get(IMAGE_LIST)
         if stated and stated != digest_of(data):
             raise DigestMismatchError(
-                f"{self.url(IMAGE_LIST)} is {digest_of(data)}, its checksum file says {stated}",
+                f"{where} is {digest_of(data)}, its checksum file says {stated}",
                 hint="the server's copy is damaged or stale: check sources.releases",
             )
-        return data
+        return data, where
 
     def locked_image_list(self) -> LockedFile:
         return self._locked_text(IMAGE_LIST)
@@ -202,26 +188,26 @@ class _ReleaseFiles:
         return self._locked_text(checksum_asset(arch))
 
     def binary(self, arch: Architecture) -> LockedFile:
-        checksums, asset = checksum_asset(arch), binary_asset(arch)
+        asset = binary_asset(arch)
         try:
-            text = self._text(checksums)
+            text, where = self._text(checksum_asset(arch))
         except AssetNotFoundError as error:
             raise UnsupportedArchitectureError(
                 f"{self._release} has nothing for {arch}: {error.what}",
                 hint="take it out of the recipe's arch, or use a release that has it",
             ) from None
-        digest = checksum_of(asset, parse_checksums(text, self.url(checksums)), self.url(checksums))
-        size = head_size(self._session, self.url(asset))
-        return LockedFile(name=asset, url=self.url(asset), size=size, digest=digest)
+        digest = checksum_of(asset, parse_checksums(text, where), where)
+        size, place = self._releases.size(self._release, asset)
+        return LockedFile(name=asset, url=place, size=size, digest=digest)
 
-    def _text(self, asset: str) -> bytes:
+    def _text(self, asset: str) -> tuple[bytes, str]:
         if asset not in self._read:
-            self._read[asset] = get_bytes(self._session, self.url(asset), limit=TEXT_LIMIT).body
+            self._read[asset] = self._releases.read(self._release, asset)
         return self._read[asset]
 
     def _locked_text(self, asset: str) -> LockedFile:
-        data = self._text(asset)
-        return LockedFile(name=asset, url=self.url(asset), size=len(data), digest=digest_of(data))
+        data, where = self._text(asset)
+        return LockedFile(name=asset, url=where, size=len(data), digest=digest_of(data))
 
 
 @dataclass(frozen=True)

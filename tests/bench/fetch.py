@@ -10,8 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bundler.cli.order import DEFAULT_JOBS
+from bundler.engines.access import RegistryAccess
 from bundler.engines.distribution import Distribution
+from bundler.engines.secrets import Secrets
 from bundler.model.digest import parse_digest
+from bundler.model.recipe_sources import RegistrySource
 from bundler.model.reference import parse_reference
 from bundler.net.session import open_session
 from bundler.progress import SilentTask
@@ -21,7 +24,9 @@ def main() -> None:
     """Bring every blob into the folder."""
     registry, folder = sys.argv[1], Path(sys.argv[2])
     folder.mkdir(parents=True)
-    distribution = Distribution(open_session(), {"docker.io": [registry]})
+    distribution = Distribution(
+        open_session(), RegistryAccess({"docker.io": RegistrySource(mirrors=(registry,))}, Secrets(Path(), {}))
+    )
 
     def bring(line: str) -> None:
         repository, name, size = line.split()

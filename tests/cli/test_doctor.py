@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from bundler.cli.main import main
 from bundler.net.session import open_session
 from bundler.stages.doctor import Surroundings, examine, redacted
 from bundler.stages.read import read_recipe
+from tests.reach import releases_of, through
 from tests.recorded_daemon import CONTAINERD, OVERLAY2, RecordedDaemon
 from tests.upstream import Upstream
 from tests.upstream.access import BearerAccess
@@ -208,7 +210,8 @@ def test_a_clock_that_is_off_is_a_warning(doctor: Doctor, off: int, way: str) ->
     recipe = read_recipe(doctor.recipe())
     around = Surroundings(doctor.folder, doctor.folder, None, {}, lambda: time.time() + off)
     with open_session() as session:
-        found = {finding.subject: finding for finding in examine(recipe, "registry", around, session).findings}
+        examination = examine(recipe, "registry", around, releases_of(recipe, session), through())
+    found = {finding.subject: finding for finding in examination.findings}
 
     assert found["clock"].state == "warning"
     assert f"s {way}" in found["clock"].what
@@ -290,6 +293,56 @@ def test_a_lock_of_another_compressor_recipe_or_form_is_named(doctor: Doctor) ->
 
     lock.write_text(fitting)
     assert states(doctor.ask(doctor.recipe(release="v1.34")), "lock") == ["warning"]
+
+
+def test_a_secret_that_is_missing_is_an_error_of_this_machine_and_one_that_is_there_is_not_shown(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MIRROR_TOKEN", raising=False)
+    (doctor.folder / "password").write_text("s3cret-password")
+    recipe = doctor.recipe(
+        releases=f"[{{url: {doctor.upstream.releases_url}, auth: {{token: {{env: MIRROR_TOKEN}}}}}}]"
+    )
+    auth = "auth: {username: {file: ./password}, password: {file: ./password}}"
+    recipe.write_text(recipe.read_text() + f"    '{doctor.upstream.host}': {{{auth}}}\n")
+
+    found = doctor.ask(recipe, code=5)
+    assert found["sources.releases[0].auth"][0]["error"] == "secret-missing"
+    assert "MIRROR_TOKEN" in found["sources.releases[0].auth"][0]["what"]
+    assert states(found, f'sources.registries."{doctor.upstream.host}".auth') == ["ok"]
+
+    monkeypatch.setenv("MIRROR_TOKEN", "s3cret-token")
+    found = doctor.ask(recipe)
+    assert states(found, "sources.releases[0].auth") == ["ok"]
+    assert "s3cret" not in json.dumps(found)
+
+
+def test_certificates_that_cannot_be_read_are_named_and_the_rest_is_looked_at(doctor: Doctor) -> None:
+    recipe = doctor.recipe()
+    recipe.write_text(recipe.read_text() + "    quay.io: {tls: {ca_file: ./nobody.pem}}\n")
+
+    found = doctor.ask(recipe, code=5)
+
+    assert found["certificates quay.io"][0]["error"] == "certificate-file"
+    assert "nobody.pem" in found["certificates quay.io"][0]["what"]
+    assert states(found, "releases") == ["ok"]
+    trustme.CA().cert_pem.write_to_path(str(doctor.folder / "nobody.pem"))
+    assert states(doctor.ask(recipe), "certificates quay.io") == ["ok"]
+
+
+def test_a_folder_of_releases_is_looked_into_and_one_place_that_has_them_is_enough(doctor: Doctor) -> None:
+    tag = "v1.34.1+k3s1"
+    (doctor.folder / "assets" / tag).mkdir(parents=True)
+    recipe = doctor.recipe(releases="./assets", release=tag)
+    found = doctor.ask(recipe, code=3)
+    assert found["releases"][0]["error"] == "asset-not-found"
+    assert f"assets/{tag}" in found["releases"][0]["what"]
+
+    both = doctor.ask(doctor.recipe(releases=f"[./assets, {doctor.upstream.releases_url}]", release=tag))
+    assert states(both, "releases") == ["warning", "ok"]
+
+    (doctor.folder / "assets" / tag / "sha256sum-arm64.txt").write_text("")
+    assert states(doctor.ask(doctor.recipe(releases="./assets", release=tag)), "releases") == ["ok"]
 
 
 def test_text_names_every_finding_with_its_hint(doctor: Doctor, capsys: pytest.CaptureFixture[str], dead: str) -> None:

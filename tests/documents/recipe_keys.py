@@ -194,6 +194,8 @@ def _put(data: Any, path: Path, value: Any) -> Iterator[Any]:
         yield from ({name: new} for name, item in data.items() for new in _put_or_set(item or {}, rest, value))
     elif isinstance(data, dict) and part not in {ANY_ITEM, ANY_NAME}:
         yield from ({**copy.deepcopy(data), part: new} for new in _put_or_set(data.get(part, {}), rest, value))
+        if not rest:
+            yield {part: value}  # for a key that excludes another one
 
 
 def _put_or_set(data: Any, path: list[str], value: Any) -> Iterator[Any]:

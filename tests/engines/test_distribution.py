@@ -13,7 +13,8 @@ import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundler.engines.distribution import Distribution, Endpoint, endpoints_of
+from bundler.engines.access import Endpoint
+from bundler.engines.distribution import Distribution
 from bundler.errors import (
     AccessDeniedError,
     BundlerError,
@@ -31,6 +32,7 @@ from bundler.model.reference import Reference, parse_reference
 from bundler.net.session import NetworkSettings, open_session
 from bundler.progress import SilentTask
 from tests.engines.recorder import Asked, Recorder, Reply, challenge, token
+from tests.reach import through
 from tests.upstream import (
     BasicAccess,
     BearerAccess,
@@ -83,7 +85,7 @@ def pull(distribution: Distribution, host: str, folder: Path, image: str = PAUSE
 
 def test_an_open_registry_is_asked_once_for_each_thing(session: Session, tmp_path: Path) -> None:
     with Upstream() as upstream:
-        pull(Distribution(session, {}), upstream.host, tmp_path)
+        pull(Distribution(session, through()), upstream.host, tmp_path)
         assert len(upstream.requests) == 3 + len(on_arm64().layers)
         assert {request.status for request in upstream.requests} == {200}
         assert not any("authorization" in request.headers for request in upstream.requests)
@@ -91,7 +93,7 @@ def test_an_open_registry_is_asked_once_for_each_thing(session: Session, tmp_pat
 
 def test_a_token_is_fetched_once_for_a_repository_and_sent_from_then_on(session: Session, tmp_path: Path) -> None:
     with Upstream(access=BearerAccess()) as upstream:
-        distribution = Distribution(session, {})
+        distribution = Distribution(session, through())
         pull(distribution, upstream.host, tmp_path)
         assert len(upstream.requests_to("/token")) == 1
         assert [request.status for request in upstream.requests_to("/v2/*")].count(401) == 1
@@ -101,7 +103,7 @@ def test_a_token_is_fetched_once_for_a_repository_and_sent_from_then_on(session:
 
 def test_many_threads_share_one_token(session: Session) -> None:
     with Upstream(access=BearerAccess()) as upstream, ThreadPoolExecutor(8) as pool:
-        distribution, reference = Distribution(session, {}), at(upstream.host)
+        distribution, reference = Distribution(session, through()), at(upstream.host)
         list(pool.map(lambda _: distribution.manifest(reference, None), range(24)))
         assert len(upstream.requests_to("/token")) == 1
 
@@ -109,7 +111,7 @@ def test_many_threads_share_one_token(session: Session) -> None:
 def test_a_token_that_ends_in_mid_work_is_replaced_once(session: Session, tmp_path: Path) -> None:
     access = BearerAccess()
     with Upstream(access=access) as upstream:
-        distribution = Distribution(session, {})
+        distribution = Distribution(session, through())
         pull(distribution, upstream.host, tmp_path)
         access.expire_tokens()
         upstream.forget_requests()
@@ -121,7 +123,7 @@ def test_a_token_that_ends_in_mid_work_is_replaced_once(session: Session, tmp_pa
 
 def test_a_token_is_not_sent_any_more_when_its_time_is_over(session: Session) -> None:
     with Upstream(access=BearerAccess(lifetime=1)) as upstream:
-        distribution = Distribution(session, {})
+        distribution = Distribution(session, through())
         distribution.manifest(at(upstream.host), None)
         time.sleep(1)
         upstream.forget_requests()
@@ -134,7 +136,7 @@ def test_a_blob_that_breaks_off_goes_on_under_a_new_token(session: Session, tmp_
     access = BearerAccess()
     layer = on_arm64().layers[0]
     with Upstream(access=access) as upstream:
-        distribution, reference = Distribution(session, {}), at(upstream.host)
+        distribution, reference = Distribution(session, through()), at(upstream.host)
         distribution.manifest(reference, None)
         upstream.fail("*/blobs/*", Cut(100))
         upstream.forget_requests()
@@ -149,7 +151,7 @@ def test_a_login_is_sent_in_utf_8_and_only_when_it_is_asked_for(
 ) -> None:
     with Upstream(access=access) as upstream:
         docker_config({upstream.host: "me:pässwörd €"})
-        pull(Distribution(session, {}), upstream.host, tmp_path)
+        pull(Distribution(session, through()), upstream.host, tmp_path)
         assert "authorization" not in upstream.requests[0].headers
         assert [request.status for request in upstream.requests].count(401) == 1
 
@@ -161,7 +163,7 @@ def test_a_wrong_password_is_an_error_after_one_try_and_is_not_shown(
     with Upstream(access=access) as upstream:
         docker_config({upstream.host: "me:wrong-password"})
         with pytest.raises(AccessDeniedError, match=upstream.host) as caught:
-            Distribution(session, {}).manifest(at(upstream.host), None)
+            Distribution(session, through()).manifest(at(upstream.host), None)
         assert len(upstream.requests) == 2
         assert "wrong-password" not in str(caught.value)
         assert base64.b64encode(b"me:wrong-password").decode() not in str(caught.value)
@@ -174,7 +176,7 @@ def test_a_private_image_without_a_login_is_denied_after_one_round(
 ) -> None:
     with Upstream(access=access) as upstream:
         with pytest.raises(AccessDeniedError, match="wants to know who asks"):
-            Distribution(session, {}).manifest(at(upstream.host), None)
+            Distribution(session, through()).manifest(at(upstream.host), None)
         assert len(upstream.requests) <= 3
 
 
@@ -187,7 +189,7 @@ def test_a_registry_that_says_401_for_ever_is_asked_twice(session: Session, dock
     with Recorder(answer) as registry:
         docker_config({registry.host: "me:secret"})
         with pytest.raises(AccessDeniedError):
-            Distribution(session, {}).manifest(at(registry.host), None)
+            Distribution(session, through()).manifest(at(registry.host), None)
         manifest = "GET /v2/rancher/mirrored-pause/manifests/3.6"
         assert registry.paths() == [manifest, "GET /token", manifest]
 
@@ -211,7 +213,7 @@ def guarded(realm: str, registry_token: str = "good", scheme: str = "Bearer") ->
 
 def test_a_challenge_is_read_with_its_commas_and_whatever_the_case(session: Session) -> None:
     with Recorder(lambda _: token()) as realm, Recorder(guarded(realm.url, scheme="bEARER")) as registry:
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)
         assert realm.asked[0].query == {"service": ["a, b"], "scope": ["repository:x:pull,push", "repository:y:pull"]}
         assert "authorization" not in realm.asked[0].headers
 
@@ -219,13 +221,13 @@ def test_a_challenge_is_read_with_its_commas_and_whatever_the_case(session: Sess
 def test_the_answer_may_call_it_access_token(session: Session) -> None:
     answer = Reply(200, b'{"access_token":"good","expires_in":5}')
     with Recorder(lambda _: answer) as realm, Recorder(guarded(realm.url)) as registry:
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)
 
 
 def test_a_login_goes_to_the_realm_and_the_token_to_the_registry(session: Session, docker_config: DockerConfig) -> None:
     with Recorder(lambda _: token()) as realm, Recorder(guarded(realm.url)) as registry:
         docker_config({registry.host: "me:secret"})
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)
         assert [asked.login for asked in realm.asked] == ["me:secret"]
         assert [asked.login for asked in registry.asked] == ["", "Bearer good"]
 
@@ -236,7 +238,7 @@ IDENTITY = {"auth": base64.b64encode(b"me:").decode(), "identitytoken": "refresh
 def test_an_identity_token_is_posted_to_the_realm(session: Session, docker_config: DockerConfig) -> None:
     with Recorder(lambda _: token()) as realm, Recorder(guarded(realm.url)) as registry:
         docker_config({registry.host: IDENTITY})
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)
         assert realm.paths() == ["POST /token"]
         assert realm.asked[0].form == {
             "grant_type": ["refresh_token"],
@@ -257,7 +259,7 @@ def test_a_realm_that_knows_no_post_is_asked_the_older_way(
 
     with Recorder(answer) as realm, Recorder(guarded(realm.url)) as registry:
         docker_config({registry.host: IDENTITY})
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)
         assert realm.paths() == ["POST /token", "GET /token"]
         assert realm.asked[1].login.endswith(":refresh-me")
         assert realm.asked[1].query["service"] == ["a, b"]
@@ -270,7 +272,7 @@ def test_an_identity_token_that_is_refused_is_not_tried_in_another_way(
     with Recorder(lambda _: Reply(status)) as realm, Recorder(guarded(realm.url)) as registry:
         docker_config({registry.host: IDENTITY})
         with pytest.raises(AccessDeniedError, match=rf"{realm.host} refuses a token \(HTTP {status}\)"):
-            Distribution(session, {}).manifest(at(registry.host), None)
+            Distribution(session, through()).manifest(at(registry.host), None)
         assert len(realm.asked) == 1
 
 
@@ -288,7 +290,7 @@ def test_a_login_never_goes_unencrypted_to_the_realm_of_an_encrypted_registry(
             open_session(NetworkSettings(retries=0, ca_file=tmp_path / "ca.pem")) as session,
         ):
             docker_config({registry.host: login})
-            distribution = Distribution(session, {registry.host: [registry.url]})
+            distribution = Distribution(session, through({registry.host: [registry.url]}))
             with pytest.raises(BundlerError, match="is not encrypted"):
                 distribution.manifest(at(registry.host), None)
         assert eavesdropper.asked == []
@@ -302,7 +304,7 @@ def test_without_a_login_an_unencrypted_realm_may_give_a_token(tmp_path: Path) -
         Recorder(guarded(realm.url), authority) as registry,
         open_session(NetworkSettings(retries=0, ca_file=tmp_path / "ca.pem")) as session,
     ):
-        Distribution(session, {"docker.io": [registry.url]}).manifest(parse_reference(PAUSE), None)
+        Distribution(session, through({"docker.io": [registry.url]})).manifest(parse_reference(PAUSE), None)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -315,7 +317,7 @@ def test_a_realm_that_redirects_elsewhere_takes_no_login_with_it(
         with Recorder(lambda _: away) as realm, Recorder(guarded(realm.url)) as registry:
             docker_config({registry.host: login})
             with pytest.raises(NetworkError):
-                Distribution(session, {}).manifest(at(registry.host), None)
+                Distribution(session, through()).manifest(at(registry.host), None)
         for asked in thief.asked:
             assert "authorization" not in asked.headers
             assert b"refresh-me" not in asked.body
@@ -328,7 +330,7 @@ def test_blobs_that_redirect_elsewhere_take_no_credentials_with_them(
     with Upstream() as cdn, Upstream(access=access) as upstream:
         docker_config({upstream.host: "me:secret", cdn.host: "other:secret"})
         upstream.fail("/v2/*", Redirect(cdn.url), times=None)
-        pull(Distribution(session, {}), upstream.host, tmp_path)
+        pull(Distribution(session, through()), upstream.host, tmp_path)
         assert len(cdn.requests_to("*/blobs/*")) == 1 + len(on_arm64().layers)
         assert not any("authorization" in request.headers for request in cdn.requests)
 
@@ -339,7 +341,7 @@ def test_a_host_that_is_redirected_to_cannot_ask_for_the_login(session: Session,
         with Recorder(lambda _: away) as registry:
             docker_config({registry.host: "me:secret", thief.host: "me:secret"})
             with pytest.raises(AccessDeniedError):
-                Distribution(session, {}).manifest(at(registry.host), None)
+                Distribution(session, through()).manifest(at(registry.host), None)
         assert len(thief.asked) == 1
         assert "authorization" not in thief.asked[0].headers
 
@@ -368,7 +370,7 @@ def test_a_challenge_that_cannot_be_answered_is_a_denial(
     with Recorder(lambda _: challenge(text)) as registry:
         docker_config({registry.host: "me:secret"})
         with pytest.raises(AccessDeniedError, match="wants to know who asks"):
-            Distribution(session, {}).manifest(at(registry.host), None)
+            Distribution(session, through()).manifest(at(registry.host), None)
         assert len(registry.asked) == 1
 
 
@@ -376,7 +378,7 @@ def test_a_challenge_that_cannot_be_answered_is_a_denial(
 @given(text=st.text(alphabet='Bearbasic =",:/htp[]x\\', max_size=40))
 def test_no_challenge_raises_anything_but_our_errors(text: str, session: Session) -> None:
     with Recorder(lambda _: challenge(text.strip())) as registry, pytest.raises(BundlerError):
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)
 
 
 @pytest.mark.parametrize(
@@ -402,14 +404,14 @@ def test_no_challenge_raises_anything_but_our_errors(text: str, session: Session
 def test_a_token_server_that_gives_no_token_is_at_fault(body: bytes, session: Session) -> None:
     with Recorder(lambda _: Reply(200, body)) as realm, Recorder(guarded(realm.url)) as registry:
         with pytest.raises(MalformedAnswerError, match=f"{realm.host} gave no token"):
-            Distribution(session, {}).manifest(at(registry.host), None)
+            Distribution(session, through()).manifest(at(registry.host), None)
         assert len(realm.asked) == 1
 
 
 @pytest.mark.parametrize("expires", [0, None, -5, 1e300, 60])
 def test_odd_lifetimes_do_no_harm(expires: Any, session: Session) -> None:
     with Recorder(lambda _: token(expires_in=expires)) as realm, Recorder(guarded(realm.url)) as registry:
-        distribution = Distribution(session, {})
+        distribution = Distribution(session, through())
         for _ in range(2):
             distribution.manifest(at(registry.host), None)
         assert len(realm.asked) <= 2
@@ -429,7 +431,7 @@ def test_a_failing_token_server_is_named_with_what_it_did(
 ) -> None:
     with Recorder(lambda _: reply) as realm, Recorder(guarded(realm.url)) as registry:
         with pytest.raises(kind, match=text) as caught:
-            Distribution(session, {}).manifest(at(registry.host), None)
+            Distribution(session, through()).manifest(at(registry.host), None)
         assert realm.host in caught.value.what
         assert at(registry.host).name in caught.value.what
 
@@ -438,7 +440,7 @@ def test_a_token_server_that_is_not_there_is_named(session: Session) -> None:
     with Recorder(lambda _: token()) as gone:
         address = gone.url
     with Recorder(guarded(address)) as registry, pytest.raises(NetworkError, match="which did not answer") as caught:
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)
     assert gone.host in caught.value.what
 
 
@@ -447,13 +449,13 @@ def test_a_token_server_that_is_not_there_is_named(session: Session) -> None:
 
 def test_endpoints_are_the_mirrors_in_their_order_and_then_the_registry() -> None:
     mirrors = {"docker.io": ["https://one.example", "http://two.example:5000/hub/", "https://three.example/v2/x"]}
-    assert endpoints_of(parse_reference(PAUSE), mirrors) == (
+    assert through(mirrors).endpoints(parse_reference(PAUSE)) == (
         Endpoint("one.example", "https://one.example", "rancher/mirrored-pause"),
         Endpoint("two.example:5000", "http://two.example:5000", "hub/rancher/mirrored-pause"),
         Endpoint("three.example", "https://three.example", "x/rancher/mirrored-pause"),
         Endpoint("docker.io", "https://registry-1.docker.io", "rancher/mirrored-pause"),
     )
-    assert endpoints_of(parse_reference("quay.io/a/b:1"), mirrors)[0].origin == "https://quay.io"
+    assert through(mirrors).endpoints(parse_reference("quay.io/a/b:1"))[0].origin == "https://quay.io"
 
 
 @pytest.mark.parametrize(
@@ -471,12 +473,12 @@ def test_endpoints_are_the_mirrors_in_their_order_and_then_the_registry() -> Non
     ],
 )
 def test_only_a_registry_on_this_machine_is_spoken_to_in_the_clear(host: str, scheme: str) -> None:
-    assert endpoints_of(parse_reference(f"{host}/a/b:1"), {})[0].origin == f"{scheme}://{host}"
+    assert through().endpoints(parse_reference(f"{host}/a/b:1"))[0].origin == f"{scheme}://{host}"
 
 
 def test_the_first_mirror_that_has_it_is_the_only_one_asked(session: Session, tmp_path: Path) -> None:
     with Upstream() as one, Upstream() as two, Upstream() as own:
-        pull(Distribution(session, {own.host: [one.url, two.url]}), own.host, tmp_path)
+        pull(Distribution(session, through({own.host: [one.url, two.url]})), own.host, tmp_path)
         assert two.requests == own.requests == ()
         assert len(one.requests) == 3 + len(on_arm64().layers)
 
@@ -488,7 +490,7 @@ def test_each_mirror_is_asked_with_its_own_login(session: Session, docker_config
     ):
         docker_config({one.host: "one:first", two.host: "two:second"})
         one.fail("*/blobs/*", Status(404), times=None)
-        pull(Distribution(session, {two.host: [one.url]}), two.host, tmp_path)
+        pull(Distribution(session, through({two.host: [one.url]})), two.host, tmp_path)
         basic = "Basic " + base64.b64encode(b"one:first").decode()
         assert {request.headers.get("authorization") for request in one.requests} == {None, basic}
         assert basic not in {request.headers.get("authorization") for request in two.requests}
@@ -500,7 +502,7 @@ def test_what_every_mirror_did_is_in_the_error_in_order(session: Session) -> Non
         two.fail("*", Status(500), times=None)
         three.fail("*", Flip(5), times=None)
         own.fail("*", Status(403), times=None)
-        distribution = Distribution(session, {own.host: [one.url, two.url, three.url]})
+        distribution = Distribution(session, through({own.host: [one.url, two.url, three.url]}))
         digest = parse_digest(standard_content().image(PAUSE).top.digest)
         with pytest.raises(ServerError) as caught:
             distribution.manifest(at(own.host), digest)
@@ -518,7 +520,7 @@ def test_what_every_mirror_did_is_in_the_error_in_order(session: Session) -> Non
 
 def test_an_image_that_nobody_has_is_named_with_all_hosts(session: Session) -> None:
     with Upstream() as one, Upstream() as own:
-        distribution = Distribution(session, {own.host: [one.url]})
+        distribution = Distribution(session, through({own.host: [one.url]}))
         with pytest.raises(ImageNotFoundError, match=f"no such image on {one.host} and {own.host}"):
             distribution.manifest(parse_reference(f"{own.host}/no/such:1"), None)
         assert len(one.requests) == len(own.requests) == 1
@@ -528,7 +530,7 @@ def test_a_refusal_anywhere_is_told_as_one_with_the_way_to_log_in(session: Sessi
     with Upstream() as one, Upstream(access=BasicAccess("me", "secret")) as own:
         one.fail("*", Status(404), times=None)
         with pytest.raises(AccessDeniedError) as caught:
-            Distribution(session, {own.host: [one.url]}).manifest(at(own.host), None)
+            Distribution(session, through({own.host: [one.url]})).manifest(at(own.host), None)
         assert caught.value.hint == (
             f"it does not exist or needs an account: run docker login for {one.host} and {own.host}"
         )
@@ -538,7 +540,7 @@ def test_a_mirror_that_changes_bytes_is_passed_over(session: Session, tmp_path: 
     with Upstream() as one, Upstream() as own:
         one.fail("*/manifests/sha256:*", Flip(20), times=None)
         one.fail("*/blobs/*", Flip(20), times=None)
-        pull(Distribution(session, {own.host: [one.url]}), own.host, tmp_path)
+        pull(Distribution(session, through({own.host: [one.url]})), own.host, tmp_path)
         assert len(own.requests_to("*/blobs/*")) == 1 + len(on_arm64().layers)
 
 
@@ -546,7 +548,7 @@ def test_wrong_bytes_everywhere_are_an_error_and_leave_nothing(session: Session,
     layer = on_arm64().layers[0]
     with Upstream() as own:
         own.fail("*", Flip(20), times=None)
-        distribution, reference = Distribution(session, {}), at(own.host)
+        distribution, reference = Distribution(session, through()), at(own.host)
         with pytest.raises(DigestMismatchError, match=f"{own.host} sent sha256:"):
             distribution.manifest(reference, parse_digest(on_arm64().manifest.digest))
         with pytest.raises(DigestMismatchError):
@@ -560,7 +562,7 @@ def test_a_reference_pinned_to_a_digest_is_asked_for_by_it(session: Session) -> 
     image = standard_content().image(PAUSE)
     with Upstream() as own:
         pinned = parse_reference(f"{own.host}/rancher/mirrored-pause:3.6@{image.top.digest}")
-        assert Distribution(session, {}).manifest(pinned, None).digest == image.top.digest
+        assert Distribution(session, through()).manifest(pinned, None).digest == image.top.digest
         assert own.requests[0].path.endswith(image.top.digest)
 
 
@@ -570,7 +572,7 @@ def test_what_one_mirror_began_the_next_goes_on_with(session: Session, tmp_path:
     with Upstream() as one, Upstream() as own:
         one.fail("*/blobs/*", Cut(half))
         one.fail("*/blobs/*", Status(404), times=None)
-        distribution = Distribution(session, {own.host: [one.url]})
+        distribution = Distribution(session, through({own.host: [one.url]}))
         part = tmp_path / "part"
         distribution.blob(at(own.host), parse_digest(layer.digest), len(layer.data), part, SilentTask())
         assert part.read_bytes() == layer.data
@@ -580,7 +582,7 @@ def test_what_one_mirror_began_the_next_goes_on_with(session: Session, tmp_path:
 def test_a_blob_of_another_size_than_the_manifest_says_is_refused(session: Session, tmp_path: Path) -> None:
     layer = on_arm64().layers[0]
     with Upstream() as own, pytest.raises(SizeMismatchError):
-        Distribution(session, {}).blob(
+        Distribution(session, through()).blob(
             at(own.host), parse_digest(layer.digest), len(layer.data) - 1, tmp_path / "part", SilentTask()
         )
 
@@ -589,14 +591,14 @@ def test_a_registry_that_is_not_there_is_named(session: Session) -> None:
     with Upstream() as gone:
         host = gone.host
     with pytest.raises(HostUnreachableError, match=host):
-        Distribution(session, {}).manifest(at(host), None)
+        Distribution(session, through()).manifest(at(host), None)
 
 
 def test_manifests_may_come_under_any_content_type(session: Session) -> None:
     # Static mirrors call everything application/octet-stream; what it is stands in the bytes.
     with Upstream() as own:
         own.fail("*", Headers({"Content-Type": "application/octet-stream; charset=x", "Docker-Content-Digest": None}))
-        raw = Distribution(session, {}).manifest(at(own.host), None)
+        raw = Distribution(session, through()).manifest(at(own.host), None)
         assert raw.media_type == "application/octet-stream"
         assert raw.digest == digest_of(raw.body)
 
@@ -606,4 +608,4 @@ def test_an_endless_manifest_is_given_up_at_its_limit(session: Session) -> None:
         return Reply(200, json.dumps({"x": "y" * (17 << 20)}).encode(), {"Content-Type": "application/json"})
 
     with Recorder(answer) as registry, pytest.raises(MalformedAnswerError, match="longer than"):
-        Distribution(session, {}).manifest(at(registry.host), None)
+        Distribution(session, through()).manifest(at(registry.host), None)

@@ -23,6 +23,7 @@ from bundler.stages.resolve import resolve
 from bundler.stages.survey import wanted_images
 from bundler.store.store import open_store
 from bundler.workloads.uses import Findings
+from tests.reach import releases_of, through
 from tests.upstream import EXTRA_IMAGE, Cut, Flip, Status, Upstream
 from tests.upstream.odd_images import WRONG_DIFF_ID
 
@@ -37,7 +38,7 @@ PAUSE = "rancher/mirrored-pause"
 
 
 def distribution(upstream: Upstream, session: Session) -> Distribution:
-    return Distribution(session, {"docker.io": [upstream.url]})
+    return Distribution(session, through({"docker.io": [upstream.url]}))
 
 
 def lock_of(
@@ -52,9 +53,9 @@ images: {{extra: [{extra}]}}
 sources: {{releases: "{upstream.releases_url}", channels: "{upstream.channels_url}"}}
 """
     recipe = parse_recipe(text.encode(), "edge.yaml")
-    return resolve(
-        recipe, wanted_images(recipe, Findings()), session, distribution(upstream, session), store, 4, Silent()
-    )
+    wanted = wanted_images(recipe, Findings())
+    releases = releases_of(recipe, session)
+    return resolve(recipe, wanted, releases, distribution(upstream, session), store, 4, Silent())
 
 
 def pull(upstream: Upstream, session: Session, store: Store, lock: Lock, jobs: int = 4) -> Intake:

@@ -26,9 +26,9 @@ def recipe(**more: Any) -> Recipe:
 def test_defaults_are_those_of_the_documentation() -> None:
     shortest = recipe()
     assert (shortest.engine, shortest.pack.level, shortest.images.layers) == ("auto", 9, "zstd")
-    assert shortest.sources.releases == "https://github.com/k3s-io/k3s/releases/download"
+    (mirror,) = shortest.sources.release_mirrors
+    assert (mirror.url, mirror.tag_style) == ("https://github.com/k3s-io/k3s/releases/download", "percent")
     assert shortest.sources.channels == "https://update.k3s.io/v1-release/channels"
-    assert shortest.sources.tag_style == "percent"
 
 
 @given(st.permutations(["amd64", "arm64", "arm"]), st.permutations(["a:1", "docker.io/library/b", "c.example/d:1"]))
@@ -83,7 +83,7 @@ def test_a_recipe_survives_being_written_out_and_read_again() -> None:
         sources={"registries": {"quay.io": ("http://q/x/",)}},
     )
     assert Recipe.model_validate(full.model_dump()) == full
-    assert full.sources.registries["quay.io"] == ("http://q/x",)
+    assert full.sources.registries["quay.io"].mirrors == ("http://q/x",)
 
 
 def test_nothing_in_a_recipe_can_be_changed() -> None:

@@ -29,6 +29,7 @@ from bundler.stages.read import parse_recipe
 from bundler.stages.verify import verify
 from bundler.store.store import open_store
 from tests.engines.test_save_stream import BLOBS, COREDNS, PAUSE, locked
+from tests.reach import releases_of, through
 from tests.recorded_daemon import CONTAINERD, OVERLAY2, RECORDED, RecordedDaemon
 from tests.upstream import Upstream
 
@@ -76,6 +77,9 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
+RECIPE = parse_recipe(b"{version: 1, name: edge, release: v1.34.1+k3s1, arch: [arm]}", "edge.yaml")
+
+
 def lock_of(upstream: Upstream, form: LayerForm) -> Lock:
     asset = upstream.content.release(RELEASE).assets["k3s-armhf"]
     url = f"{upstream.releases_url}/{RELEASE}/k3s-armhf"
@@ -99,18 +103,17 @@ def lock_of(upstream: Upstream, form: LayerForm) -> Lock:
 
 
 def engine_for(upstream: Upstream, name: EngineChoice, form: LayerForm, notes: Notes | None = None) -> Engine:
-    mirrors = {"docker.io": [upstream.url]}
+    access = through({"docker.io": [upstream.url]})
     return choose_engine(
-        name, Distribution(open_session(), mirrors), mirrors, notes or Notes(), layers=form, keep_images=False
+        name, Distribution(open_session(), access), access, notes or Notes(), layers=form, keep_images=False
     )
 
 
 def build(upstream: Upstream, name: EngineChoice, form: LayerForm, folder: Path) -> Path:
-    recipe = parse_recipe(b"{version: 1, name: edge, release: v1.34.1+k3s1, arch: [arm]}", "edge.yaml")
     lock, store = lock_of(upstream, form), open_store(folder / "cache")
     with open_session() as session:
-        bring(lock, engine_for(upstream, name, form), session, store, 2, Silent())
-    assemble(recipe, lock, store, folder / "bundle", 2, Silent(), replace=False)
+        bring(lock, engine_for(upstream, name, form), releases_of(RECIPE, session), session, store, 2, Silent())
+    assemble(RECIPE, lock, store, folder / "bundle", 2, Silent(), replace=False)
     return folder / "bundle"
 
 
@@ -164,10 +167,10 @@ def test_images_that_fit_are_saved_in_one_call(
     with RecordedDaemon(OVERLAY2, stream) as daemon, open_session() as session:
         monkeypatch.setenv("DOCKER_HOST", daemon.host)
         lock, store = lock_of(upstream, "zstd"), open_store(tmp_path)
-        bring(lock, engine_for(upstream, "docker", "zstd"), session, store, 1, Silent())
+        bring(lock, engine_for(upstream, "docker", "zstd"), releases_of(RECIPE, session), session, store, 1, Silent())
         assert [sorted(names) for names in daemon.saved] == [sorted(daemon.pulled)]
         assert len(daemon.pulled) == 2
-        bring(lock, engine_for(upstream, "docker", "zstd"), session, store, 1, Silent())
+        bring(lock, engine_for(upstream, "docker", "zstd"), releases_of(RECIPE, session), session, store, 1, Silent())
         assert len(daemon.saved) == 1, "a build that has everything asks for nothing"
 
 
@@ -178,7 +181,9 @@ def test_images_that_were_pulled_are_removed_when_one_cannot_be_had(
         monkeypatch.setenv("DOCKER_HOST", daemon.host)
         lock, store = lock_of(upstream, "zstd"), open_store(tmp_path)
         with pytest.raises(ImageNotFoundError, match="coredns"):
-            bring(lock, engine_for(upstream, "docker", "zstd"), session, store, 1, Silent())
+            bring(
+                lock, engine_for(upstream, "docker", "zstd"), releases_of(RECIPE, session), session, store, 1, Silent()
+            )
         assert daemon.removed == [name for name in daemon.pulled if "coredns" not in name]
         assert not daemon.saved
     assert not list((store.root / "pulled").iterdir())
@@ -265,13 +270,13 @@ def test_a_damaged_layer_in_the_cache_is_brought_again(upstream: Upstream, tmp_p
     layer = IMAGES[0].layers[0]
     with open_session() as session:
         engine = engine_for(upstream, "registry", "registry")
-        bring(lock, engine, session, store, 2, Silent())
+        bring(lock, engine, releases_of(RECIPE, session), session, store, 2, Silent())
         upstream.forget_requests()
-        bring(lock, engine, session, store, 2, Silent())
+        bring(lock, engine, releases_of(RECIPE, session), session, store, 2, Silent())
         assert not upstream.requests, "a second build asks nobody"
         for digest in (layer.digest, IMAGES[1].manifest):
             store.path(digest).write_bytes(b"rotten")
-        bring(lock, engine, session, store, 2, Silent())
+        bring(lock, engine, releases_of(RECIPE, session), session, store, 2, Silent())
 
     assert store.read(layer.digest) == BLOBS[layer.digest]
     assert store.read(IMAGES[1].manifest) == BLOBS[IMAGES[1].manifest]
@@ -287,6 +292,7 @@ def test_a_layer_that_does_not_unpack_to_its_diff_id_is_refused(upstream: Upstre
         bring(
             lock.model_copy(update={"architectures": (each,)}),
             engine_for(upstream, "registry", "registry"),
+            releases_of(RECIPE, session),
             session,
             open_store(tmp_path),
             2,

@@ -132,6 +132,23 @@ def test_more_than_twenty_mistakes_are_told_at_once_each_at_its_place() -> None:
         ("pack: {level: 20}", "5:15: pack.level: is 20: the most is 19"),
         ("sources: {tag_style: 1.50}", "5:22: sources.tag_style: is the number 1.5, and one of percent, dash, plain is"),  # noqa: E501
         ("sources: {releases: 1.50}", '5:21: sources.releases: is read as a number, and text is expected: put it in quotes, "1.50"'),  # noqa: E501
+        ("sources: {releases: ['https://a', 'https://a/']}", "5:35: sources.releases[1]: is in the list twice"),
+        ("sources: {releases: [./a, {url: ftp://b}]}", "5:33: sources.releases[1].url: is not a URL that begins with"),
+        ("sources: {releases: {url: https://a}}", "5:21: sources.releases: is a mapping, and a list is expected"),
+        ("sources: {releases: file://host/a}", "5:21: sources.releases: is not the URL of a folder"),
+        ("sources: {releases: [{url: https://a, auth: {token: hunter2}}]}", "5:53: sources.releases[0].auth.token: is not {env: NAME} or {file: PATH}: a secret itself"),  # noqa: E501
+        ("sources: {releases: [{url: https://a, auth: {}}]}", "5:45: sources.releases[0].auth: needs either token, or"),
+        ("sources: {releases: [{url: https://a, auth: {username: {env: A}}}]}", "5:45: sources.releases[0].auth: needs username and password together"),  # noqa: E501
+        ("sources: {releases: [{url: https://a, auth: {token: {env: 'a b'}}}]}", "5:59: sources.releases[0].auth.token.env: is not the name of an environment"),  # noqa: E501
+        ("sources: {releases: [{url: https://a, auth: {token: {env: A, file: b}}}]}", "5:53: sources.releases[0].auth.token: needs one of env and file"),  # noqa: E501
+        ("sources: {releases: [{url: ./a, tls: {ca_file: b}}]}", "5:33: sources.releases[0].tls: does nothing for a folder"),  # noqa: E501
+        ("sources: {releases: [{url: 'http://a', tls: {ca_file: b}}]}", "5:40: sources.releases[0].tls: does nothing for http"),  # noqa: E501
+        ("sources: {registries: {quay.io: 'https://a'}}", '5:33: sources.registries."quay.io": is neither a list of mirrors'),  # noqa: E501
+        ("sources: {registries: {quay.io: []}}", '5:33: sources.registries."quay.io": is an empty list'),
+        ("sources: {registries: {docker.io: {plain_http: true}}}", '5:48: sources.registries."docker.io".plain_http: Docker Hub speaks https alone'),  # noqa: E501
+        ("sources: {registries: {quay.io: {plain_http: true, tls: {ca_file: a}}}}", '5:52: sources.registries."quay.io".tls: does nothing beside plain_http'),  # noqa: E501
+        ("sources: {registries: {quay.io: {tls: {cert_file: a}}}}", '5:40: sources.registries."quay.io".tls.cert_file: needs key_file'),  # noqa: E501
+        ("sources: {registries: {a.b: {mirrors: ['https://m'], tls: {ca_file: a}}, c.d: {mirrors: ['https://m'], tls: {ca_file: b}}}}", '5:104: sources.registries."c.d".tls: differs from what sources.registries."a.b" says of m'),  # noqa: E501
         ("sources: {tag-style: dash}", '5:11: sources.tag-style: unknown key; did you mean "tag_style"?'),
         ("images: {exclude: ['a/b:1@sha256:" + "0" * 64 + "']}", "5:20: images.exclude[0]: 'a/b:1@sha256:"),
         ("sources: {registries: {index.docker.io: ['http://a']}}", '5:24: sources.registries."index.docker.io": is Docker Hub'),  # noqa: E501
@@ -299,6 +316,13 @@ KEYS = [
     "pack",
     "level",
     "docker.io",
+    "preset",
+    "url",
+    "plain_http",
+    "username",
+    "password",
+    "env",
+    "file",
     "*",
     "auth",
     "token",
@@ -327,10 +351,24 @@ FULL: dict[str, Any] = {
         },
     },
     "sources": {
-        "releases": "http://r",
+        "preset": "cn",
+        "releases": [
+            "http://r",
+            "./assets",
+            {"url": "https://s", "auth": {"token": {"env": "T"}}, "tls": {"ca_file": "c"}, "tag_style": "plain"},
+            {"url": "https://u", "auth": {"username": {"env": "U"}, "password": {"file": "p"}}},
+        ],
         "tag_style": "dash",
         "channels": "http://c",
-        "registries": {"quay.io": ["http://q"]},
+        "registries": {
+            "quay.io": ["http://q"],
+            "a:5000": {
+                "mirrors": ["https://m"],
+                "auth": {"username": {"env": "U"}, "password": {"file": "p"}},
+                "tls": {"ca_file": "c", "cert_file": "d", "key_file": "e"},
+            },
+            "b:5000": {"plain_http": True},
+        },
     },
     "engine": "registry",
     "pack": {"level": 3},
@@ -353,7 +391,7 @@ def put(data: Any, path: tuple[Any, ...], value: Any) -> Any:
 def test_a_recipe_with_every_key_is_read() -> None:
     recipe = parse(yaml.safe_dump(FULL))
     assert recipe.arch == ("amd64", "arm")
-    assert recipe.sources.registries["quay.io"] == ("http://q",)
+    assert recipe.sources.registries["quay.io"].mirrors == ("http://q",)
     assert recipe.with_overrides(level=4).fingerprint() != recipe.fingerprint()
 
 
