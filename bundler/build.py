@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from bundler.engines.releases import Releases
     from bundler.model.bundle import Bundle
     from bundler.model.carried import CarriedFile
-    from bundler.model.lock import Lock
+    from bundler.model.lock import EngineInput, Lock
     from bundler.model.recipe import Recipe
     from bundler.progress import Progress
     from bundler.store.store import Store
 
 
-def locked(recipe: Recipe, carried: Sequence[CarriedFile], path: Path) -> Lock:
+def locked(recipe: Recipe, carried: Sequence[CarriedFile], inputs: Sequence[EngineInput], path: Path) -> Lock:
     """Take the lock at `path` as it is; raises LockError when it is missing or does not fit."""
     known = read_lock(path)
-    why = why_outdated(known, recipe, carried) if known else "there is none"
+    why = why_outdated(known, recipe, carried, inputs) if known else "there is none"
     if known is None or why:
         raise LockError(
             f"{path}: {why}", hint="run k3s-bundler lock --update RECIPE, look at what moved, and commit it"
@@ -43,11 +43,16 @@ def locked(recipe: Recipe, carried: Sequence[CarriedFile], path: Path) -> Lock:
 
 
 def lock_kept(
-    recipe: Recipe, carried: Sequence[CarriedFile], path: Path, relock: Callable[[], Lock], progress: Progress
+    recipe: Recipe,
+    carried: Sequence[CarriedFile],
+    inputs: Sequence[EngineInput],
+    path: Path,
+    relock: Callable[[], Lock],
+    progress: Progress,
 ) -> Lock:
     """Take the lock at `path` while it fits; otherwise make it anew with `relock`, write it and say what moved."""
     known = read_lock(path)
-    why = why_outdated(known, recipe, carried) if known else None
+    why = why_outdated(known, recipe, carried, inputs) if known else None
     if known and not why:
         return known
     fresh = relock()

@@ -287,6 +287,16 @@ class DaemonFailedError(NetworkError):
     name = "daemon-failed"
 
 
+class BuildFailedError(NetworkError):
+    """The Docker daemon could not build an image; the message ends with the last lines of the log.
+
+    Correct the Dockerfile or its context; `docker build` fails alike. What only BuildKit can build, and what needs
+    secrets, is built with `docker buildx build` and carried as an archive.
+    """
+
+    name = "build-failed"
+
+
 # 4: integrity
 
 

@@ -34,8 +34,9 @@ class RecordedDaemon:
     """Answers on 127.0.0.1 between `with RecordedDaemon(info, save) as daemon:` and the end of the block.
 
     `info` is what /info says, `save` the tar that every save gives; names with `absent` in them cannot be pulled.
-    `pulled`, `saved` and `removed` are the names asked for, `logins` what came in X-Registry-Auth. `refusal` is
-    what every pull ends with, when it is set.
+    `pulled`, `saved` and `removed` are the names asked for, `platforms` what each save asked for, `logins` what came in
+    X-Registry-Auth. `refusal` is what every pull ends with, when it is set. `images` is what the daemon says of images
+    by name; `refused_save` is the status and body of every save instead.
     """
 
     info: dict[str, Any]
@@ -44,8 +45,11 @@ class RecordedDaemon:
     logins: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     saved: list[list[str]] = field(default_factory=list)
+    platforms: list[str | None] = field(default_factory=list)
     absent: str | None = None
     refusal: str = ""
+    images: dict[str, Any] = field(default_factory=dict)
+    refused_save: tuple[int, bytes] | None = None
 
     def __enter__(self) -> Self:
         self._server = _Server(self)
@@ -84,8 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/info":
             self._json(daemon.info)
         elif path == "/images/get":
-            daemon.saved.append(parse_qs(urlsplit(self.path).query)["names"])
-            self._answer(200, daemon.save)
+            query = parse_qs(urlsplit(self.path).query)
+            daemon.saved.append(query["names"])
+            daemon.platforms.append(query.get("platform", [None])[0])
+            self._answer(*(daemon.refused_save or (200, daemon.save)))
+        elif (name := path.removeprefix("/images/").removesuffix("/json")) in daemon.images:
+            self._json(daemon.images[name])
         else:
             self._json({"message": "No such image"}, 404)
 

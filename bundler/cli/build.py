@@ -13,6 +13,7 @@ from bundler.cli.order import (
     configure_cache,
     configure_jobs,
     configure_recipe,
+    engine_images,
     order,
     resolved,
     servers_of,
@@ -42,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--locked", action="store_true", help="refuse a missing or outdated lock instead of writing it")
     parser.add_argument("--replace", action="store_true", help="replace the bundle when it is there already")
     parser.add_argument("--archive", action="store_true", help="also write the bundle as one tar, with its checksum")
-    parser.add_argument("--keep-images", action="store_true", help="leave pulled images in the Docker engine")
+    parser.add_argument("--keep-images", action="store_true", help="leave pulled and built images in the Docker engine")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, as `plan` does")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the folder")
 
@@ -65,10 +66,10 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     ordered = order(args, store)
     recipe = ordered.recipe
     if args.locked:
-        whole = locked(recipe, ordered.carried, ordered.lock_path)
+        whole = locked(recipe, ordered.carried, ordered.inputs, ordered.lock_path)
     else:
-        relock = partial(resolved, ordered, store, args.jobs, progress)
-        whole = lock_kept(recipe, ordered.carried, ordered.lock_path, relock, progress)
+        relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=args.keep_images)
+        whole = lock_kept(recipe, ordered.carried, ordered.inputs, ordered.lock_path, relock, progress)
     require_unchanged(whole, ordered.folder, progress)
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         layers=lock.layers,
         keep_images=args.keep_images,
     )
+    engine_images(ordered, store, progress, keep_images=args.keep_images).bring(lock, ordered.inputs)
     archives = WithArchives(engine, ordered.folder)
     bring(lock, archives, servers.releases, servers.session, store, args.jobs, progress)
     bundle = assemble(recipe, lock, store, target, args.jobs, progress, replace=args.replace)

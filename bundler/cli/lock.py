@@ -34,9 +34,9 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
 
     store = open_store(cache_folder(args))
     ordered = order(args, store)
-    relock = partial(resolved, ordered, store, args.jobs, progress)
+    relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=False)
     if args.check:
-        lock = locked(ordered.recipe, ordered.carried, ordered.lock_path)
+        lock = locked(ordered.recipe, ordered.carried, ordered.inputs, ordered.lock_path)
         require_unchanged(lock, ordered.folder, progress)
     elif args.update:
         known, lock = read_lock(ordered.lock_path), relock()
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         for line in what_moved(known, lock) if known else ():
             progress.note(line)
     else:
-        lock = lock_kept(ordered.recipe, ordered.carried, ordered.lock_path, relock, progress)
+        lock = lock_kept(ordered.recipe, ordered.carried, ordered.inputs, ordered.lock_path, relock, progress)
     progress.close()
     print(lock.to_json().decode(), end="") if args.json else print(ordered.lock_path)
     return 0

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from bundler.engines.distribution import Distribution
     from bundler.engines.releases import Releases
     from bundler.model.carried import CarriedFile
-    from bundler.model.lock import Lock
+    from bundler.model.lock import EngineInput, Lock, LockedImage
     from bundler.model.platform import Architecture
     from bundler.model.recipe import Recipe
+    from bundler.model.reference import Reference
+    from bundler.stages.engine_images import EngineImages
     from bundler.store.store import Store
     from bundler.workloads.uses import Findings
 
@@ -30,7 +32,7 @@ _SETTING = "K3S_BUNDLER_SET_"
 
 @dataclass(frozen=True)
 class Order:
-    """A recipe with the command line's overrides, its folder and files, its lock, the architectures wanted.
+    """A recipe with the command line's overrides, its folder and what it names there, its lock, what is wanted.
 
     `found` is what its manifests need.
     """
@@ -38,6 +40,7 @@ class Order:
     recipe: Recipe
     folder: Path
     carried: tuple[CarriedFile, ...]
+    inputs: tuple[EngineInput, ...]
     lock_path: Path
     architectures: tuple[Architecture, ...]
     found: Findings
@@ -139,6 +142,7 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     apart, so that the recipe's own lock stays as it is.
     """
     from bundler.stages.carry import carry
+    from bundler.stages.engine_images import engine_inputs
     from bundler.stages.lockfile import lock_apart, lock_beside
     from bundler.stages.survey import survey
 
@@ -150,13 +154,26 @@ def order(args: argparse.Namespace, store: Store) -> Order:
         changed = changed.with_overrides(arch=recipe.arch)
     apart = shipped or changed != recipe or recipe.changed_by(settings(args))
     carried = carry(changed, path.parent, store)
+    found = survey(changed, carried, store)
+    inputs = engine_inputs(changed, path.parent, os.environ)
     lock_path = lock_apart(changed, store) if apart else lock_beside(path)
-    return Order(changed, path.parent, carried, lock_path, wanted, survey(changed, carried, store))
+    return Order(changed, path.parent, carried, inputs, lock_path, wanted, found)
 
 
-def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
-    """Lock the recipe anew, asking the release server and the registries."""
-    from bundler.stages.archived import lock_archives, with_archived
+def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter, *, keep_images: bool) -> Lock:
+    """Lock the recipe anew, asking the release server and the registries, and building what is to be built."""
+    from bundler.stages.archived import with_own_images
+    from bundler.stages.survey import explained, wanted_images
+
+    lock = resolved_without_engine(ordered, store, jobs, progress)
+    images = engine_images(ordered, store, progress, keep_images=keep_images)
+    whole = with_own_images(lock, images.lock(ordered.inputs, _known(ordered.lock_path)))
+    return explained(whole, wanted_images(ordered.recipe, ordered.found))
+
+
+def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
+    """Lock the recipe anew but for the images that only the Docker engine has."""
+    from bundler.stages.archived import lock_archives, with_own_images
     from bundler.stages.resolve import resolve
     from bundler.stages.survey import explained, less, wanted_images
 
@@ -164,10 +181,23 @@ def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Loc
     wanted = wanted_images(ordered.recipe, ordered.found)
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
     servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder))
-    asked, known = less(wanted, archived), _known(ordered.lock_path)
+    asked = less(wanted, archived.keys() | {each.reference for each in ordered.inputs})
+    known = _known(ordered.lock_path)
     lock = resolve(ordered.recipe, asked, servers.releases, servers.distribution, store, jobs, progress, known=known)
     _tell(ordered.found, progress)
-    return explained(with_archived(lock, archived), wanted).model_copy(update={"files": ordered.carried})
+    return explained(with_own_images(lock, archived), wanted).model_copy(update={"files": ordered.carried})
+
+
+def engine_images(ordered: Order, store: Store, progress: Reporter, *, keep_images: bool) -> EngineImages:
+    """Make what locks and builds the images of the Docker engine."""
+    from bundler.stages.engine_images import EngineImages
+    from bundler.stages.resolve import resolve_image
+
+    def find(reference: Reference, arch: Architecture) -> LockedImage:
+        return resolve_image(reference, arch, servers.distribution, store, progress)
+
+    servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder))
+    return EngineImages(ordered.recipe, find, servers.access, store, progress, keep_images=keep_images)
 
 
 def _tell(found: Findings, progress: Reporter) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bundler.cli.order import cache_folder, configure_cache, configure_jobs, configure_recipe, order, resolved
+from bundler.cli.order import (
+    cache_folder,
+    configure_cache,
+    configure_jobs,
+    configure_recipe,
+    order,
+    resolved_without_engine,
+)
 from bundler.cli.text import explained, size_text, table
 
 if TYPE_CHECKING:
     import argparse
 
     from bundler.cli.progress import Reporter
+    from bundler.model.lock import EngineInput
     from bundler.stages.plan import Plan
 
 HELP = "say what a build would fetch, and how much room it needs"
@@ -30,18 +38,23 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Use the lock when it fits; otherwise ask the servers, but write no lock."""
     from bundler.build import locked
     from bundler.errors import LockError
+    from bundler.stages.engine_images import require_engine
     from bundler.stages.plan import plan
     from bundler.store.store import open_store
 
     store = open_store(cache_folder(args))
     ordered = order(args, store)
+    unbuilt: tuple[EngineInput, ...] = ()
     try:
-        lock = locked(ordered.recipe, ordered.carried, ordered.lock_path)
+        lock = locked(ordered.recipe, ordered.carried, ordered.inputs, ordered.lock_path)
     except LockError:
         if args.locked:
             raise
-        lock = resolved(ordered, store, args.jobs, progress)
-    planned = plan(lock.narrow(ordered.architectures), ordered.found, store)
+        lock, unbuilt = resolved_without_engine(ordered, store, args.jobs, progress), ordered.inputs
+    lock = lock.narrow(ordered.architectures)
+    planned = plan(lock, ordered.found, store, unbuilt)
+    if planned.makes_images:
+        require_engine(ordered.recipe)
     progress.close()
     if args.json:
         print(planned.to_json().decode(), end="")
@@ -64,8 +77,10 @@ def _text(planned: Plan) -> str:
     ]
     for image in planned.images:
         left = image.size - image.cached
-        todo = "cached" if not left else "fetch" if not image.cached else f"fetch {size_text(left)}"
+        verb = {"build": "build", "engine": "save"}.get(image.source, "fetch")
+        todo = "cached" if not left else verb if not image.cached else f"{verb} {size_text(left)}"
         rows.append((image.reference, image.arch, str(image.layers), size_text(image.size), todo))
+    rows += [(each.reference, each.arch, "", "unknown", f"make from {each.source}") for each in planned.unbuilt]
     return (
         table(("WHAT", "ARCH", "LAYERS", "SIZE", ""), rows, right=frozenset({2, 3}))
         + f"\n\nbundle   {planned.bundle} (k3s {planned.release})"

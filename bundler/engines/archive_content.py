@@ -65,12 +65,14 @@ class NamedImage:
 
 @dataclass(frozen=True)
 class ArchiveContent:
-    """Everything an archive holds. Make it with `read_archive`.
+    """Everything an archive holds. Make it with `read_archive` or `read_save_stream`.
 
-    `written_here` are the manifests that the archive does not have and that were written for it.
+    `written_here` are the manifests that the archive does not have and that were written for it. `archive` is None for
+    a stream that nobody keeps.
     """
 
-    archive: LockedArchive
+    source: str
+    archive: LockedArchive | None
     images: tuple[NamedImage, ...]
     blobs: Mapping[Digest, _Blob]
     json: Mapping[Digest, bytes]
@@ -91,7 +93,7 @@ class ArchiveContent:
         Raises MissingPlatformError, WrongArchitectureError, IncompleteImageError, UnsupportedImageError and
         MalformedAnswerError.
         """
-        name = f"{reference} in {self.archive.path}"
+        name = f"{reference} in {self.source}"
         chosen, manifest = self._manifest(image.top, wanted, name, _DEEPEST_INDEX)
         body = self.json.get(manifest.config.digest)
         if body is None:
@@ -163,8 +165,7 @@ def read_archive(path: Path, name: str, task: Task) -> ArchiveContent:
         with path.open("rb") as file:
             whole = _Hashed(file, task)
             with zstd.inflated(cast("BinaryIO", whole)) as stream:
-                for member in tar.members(stream, name):
-                    reader.take(member)
+                reader.take_all(stream)
             while whole.read(CHUNK):  # a tar may be followed by anything
                 pass
     except ValueError as error:
@@ -175,6 +176,19 @@ def read_archive(path: Path, name: str, task: Task) -> ArchiveContent:
         raise host_error(error, path) from error
     digest = digest_from_hex(whole.hash.hexdigest())
     return reader.content(LockedArchive(path=name, size=whole.size, digest=digest))
+
+
+def read_save_stream(stream: BinaryIO, source: str, task: Task) -> ArchiveContent:
+    """Read what an engine saves, to its end; `source` names it in errors. Raises as `read_archive` does."""
+    whole = _Hashed(stream, task)
+    reader = _Reader(source)
+    try:
+        reader.take_all(cast("BinaryIO", whole))
+    except ValueError as error:
+        raise ArchiveError(f"{source}: {error}", hint="the engine's image store is damaged: see its log") from None
+    while whole.read(CHUNK):  # a daemon takes an early end for an error
+        pass
+    return reader.content(None)
 
 
 class _Hashed:
@@ -203,6 +217,11 @@ class _Reader:
         self._json: dict[Digest, bytes] = {}
         self._written: set[Digest] = set()
 
+    def take_all(self, stream: BinaryIO) -> None:
+        """Take every member of a tar."""
+        for member in tar.members(stream, self._source):
+            self.take(member)
+
     def take(self, member: tar.Member) -> None:
         """Hash a member and what it unpacks to, and keep it when it may be JSON."""
         if member.content is None:
@@ -222,7 +241,7 @@ class _Reader:
         if kept and size <= JSON_LIMIT and raw.size == size:
             self._json[digest] = bytes(kept)
 
-    def content(self, archive: LockedArchive) -> ArchiveContent:
+    def content(self, archive: LockedArchive | None) -> ArchiveContent:
         """Put together what was read; raises ArchiveError when nothing says what the images are."""
         try:
             if "index.json" in self._by_name:
@@ -241,7 +260,9 @@ class _Reader:
             ) from None
         blobs = {blob.digest: blob for blob in self._by_name.values()}
         by_diff_id = {blob.diff_id: blob for blob in self._by_name.values()}
-        return ArchiveContent(archive, images, {**by_diff_id, **blobs}, self._json, frozenset(self._written))
+        return ArchiveContent(
+            self._source, archive, images, {**by_diff_id, **blobs}, self._json, frozenset(self._written)
+        )
 
     def _read(self, name: str) -> Any:
         return json.loads(self._json[self._by_name[name].digest])

@@ -24,19 +24,26 @@ from bundler.errors import (
     MissingPlatformError,
     RateLimitError,
 )
+from bundler.model.digest import parse_digest
+from bundler.model.platform import Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from docker.api.client import APIClient
 
     from bundler.engines.credentials import Credentials
+    from bundler.model.digest import Digest
+    from bundler.model.platform import Architecture
 
 PULL_SILENCE = 300
 """Seconds without an event after which a pull is given up; extracting a big layer sends events too."""
 
 SAVE_SILENCE = 1800
 """Seconds without a byte: the engine copies all that is saved to its own disk before it sends the first one."""
+
+BUILD_SILENCE = 3600
+"""Seconds without a line after which a build is given up; compilers can be silent for long."""
 
 _EVENT_LIMIT = 1 << 20  # bytes of one event
 
@@ -48,6 +55,24 @@ class PullEvent:
     layer: str
     status: str
     current: int
+
+
+@dataclass(frozen=True)
+class BuildEvent:
+    """One thing a build says: a piece of its log, or the id of an image it made; `error` ends it."""
+
+    text: str
+    image: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class EngineImage:
+    """An image of the engine. `id` is the digest of its config, or of a manifest in a containerd image store."""
+
+    id: Digest
+    platform: Platform
+    named: bool
 
 
 @dataclass(frozen=True)
@@ -101,11 +126,62 @@ class Daemon:
 
     def present(self, name: str) -> bool:
         """Say whether the daemon has an image of this name, digest or id."""
-        response = self._call("GET", f"/images/{name}/json", timeout=60)
-        with response:
-            if response.status_code not in {200, 404}:
+        return self.image(name) is not None
+
+    def image(self, name: str) -> EngineImage | None:
+        """Find an image by name, digest or id."""
+        with self._call("GET", f"/images/{name}/json", timeout=60) as response:
+            if response.status_code == 404:
+                return None
+            if response.status_code != 200:
                 _raise_failure(name, _message(response))
-            return response.status_code == 200
+            try:
+                found = response.json()
+                platform = Platform(str(found["Os"]), str(found["Architecture"]), str(found.get("Variant") or ""))
+                named = bool(found.get("RepoTags") or found.get("RepoDigests"))
+                return EngineImage(parse_digest(found["Id"]), platform, named)
+            except (ValueError, KeyError, TypeError, AttributeError, requests.RequestException) as error:
+                raise _went_away(f"telling of {name}", error) from None
+
+    def image_ids(self) -> frozenset[str]:
+        """List the ids of all images, those without a name and those that builds left in between too."""
+        with self._call("GET", "/images/json", params={"all": "1"}, timeout=60) as response:
+            if response.status_code != 200:
+                _raise_failure("its images", _message(response))
+            try:
+                return frozenset(str(image["Id"]) for image in response.json())
+            except (ValueError, KeyError, TypeError, requests.RequestException) as error:
+                raise _went_away("listing its images", error) from None
+
+    def load(self, archive: bytes, name: str) -> None:
+        """Give the daemon an image, as `docker load` does; `name` is what it is called in errors."""
+        with self._call("POST", "/images/load", params={"quiet": "1"}, data=archive, timeout=120) as response:
+            if response.status_code != 200:
+                _raise_failure(name, _message(response))
+            for event in _events(response, f"loading {name}"):
+                if "error" in event:
+                    _raise_failure(name, str(event["error"]))
+
+    def build(
+        self, context: Iterator[bytes], options: Mapping[str, str], name: str
+    ) -> Generator[BuildEvent, None, None]:
+        """Build with the classic builder, the only one this interface has, from a tar that comes as a stream.
+
+        Closing the generator cancels the build. Errors of the build are events; raises DaemonFailedError.
+        """
+        headers = {"Content-Type": "application/x-tar"}
+        response = self._call("POST", "/build", params=options, headers=headers, data=context, timeout=BUILD_SILENCE)
+        with response:
+            if response.status_code != 200:
+                yield BuildEvent("", None, _message(response))
+                return
+            for event in _events(response, f"building {name}"):
+                made = event.get("aux")
+                yield BuildEvent(
+                    str(event.get("stream") or event.get("status") or ""),
+                    str(made["ID"]) if isinstance(made, dict) and "ID" in made else None,
+                    str(event["error"]) if "error" in event else None,
+                )
 
     def pull(self, repository: str, digest: str, credentials: Credentials | None) -> Iterator[PullEvent]:
         """Pull by digest, which moves no tag; raises for every error the event stream tells.
@@ -119,7 +195,7 @@ class Daemon:
         with response:
             if response.status_code != 200:
                 _raise_failure(name, _message(response))
-            for event in _events(response, name):
+            for event in _events(response, f"pulling {name}"):
                 if "error" in event:
                     _raise_failure(name, str(event["error"]))
                 detail = event.get("progressDetail") or {}
@@ -135,19 +211,28 @@ class Daemon:
         login = auth.get_config_header(self._client, registry)
         return {"X-Registry-Auth": login.decode()} if login else {}
 
-    def save(self, names: Sequence[str]) -> BinaryIO:
-        """Open the stream of one `docker save`; the caller closes it. Reading raises DaemonFailedError."""
-        response = self._call("GET", "/images/get", params={"names": list(names)}, timeout=SAVE_SILENCE)
+    def save(self, names: Sequence[str], architecture: Architecture | None = None) -> BinaryIO:
+        """Open the stream of one `docker save`; the caller closes it. Reading raises DaemonFailedError.
+
+        With an `architecture`, a containerd image store saves that of several; older Dockers have only one to save.
+        """
+        from docker.utils import version_gte  # noqa: PLC0415  importing docker costs 0.1 s
+
+        query: dict[str, Any] = {"names": list(names)}
+        if architecture and version_gte(self._client.api_version, "1.48"):
+            query["platform"] = json.dumps({"os": "linux", "architecture": architecture})
+        response = self._call("GET", "/images/get", params=query, timeout=SAVE_SILENCE)
         if response.status_code != 200:
             with response:
                 _raise_failure(", ".join(names), _message(response))
         return cast("BinaryIO", _SaveStream(response, ", ".join(names)))
 
-    def remove(self, name: str) -> None:
-        """Take a name away; the image goes with its last name. Gone already is fine."""
+    def remove(self, name: str) -> bool:
+        """Take a name away; the image goes with its last name. Gives False when a container or image uses it still."""
         with self._call("DELETE", f"/images/{name}", params={"noprune": "1"}, timeout=120) as response:
-            if response.status_code not in {200, 404}:
+            if response.status_code not in {200, 404, 409}:
                 _raise_failure(name, _message(response))
+            return response.status_code != 409
 
     def _call(self, method: str, path: str, *, timeout: float, **options: Any) -> requests.Response:
         try:
@@ -206,7 +291,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__ or (inner[0] if inner else None)
 
 
-def _events(response: requests.Response, name: str) -> Iterator[dict[str, Any]]:
+def _events(response: requests.Response, doing: str) -> Iterator[dict[str, Any]]:
     try:
         for line in response.iter_lines(chunk_size=None):
             if not line:
@@ -215,7 +300,7 @@ def _events(response: requests.Response, name: str) -> Iterator[dict[str, Any]]:
             if isinstance(event, dict):
                 yield event
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise _went_away(f"pulling {name}", error) from None
+        raise _went_away(doing, error) from None
 
 
 def _message(response: requests.Response) -> str:
@@ -235,6 +320,7 @@ def _went_away(doing: str, error: Exception) -> DaemonFailedError:
 
 _SIGNS: tuple[tuple[str, type[BundlerError], str], ...] = (
     ("no matching manifest", MissingPlatformError, "take the architecture out of the recipe, or use another image"),
+    ("no suitable export target", MissingPlatformError, "the engine has another architecture under that name"),
     ("toomanyrequests", RateLimitError, "log in with docker login, wait, or name a mirror in sources.registries"),
     ("rate limit", RateLimitError, "log in with docker login, wait, or name a mirror in sources.registries"),
     ("no space left", DiskFullError, "free room in the engine's data root, for example with: docker system df"),

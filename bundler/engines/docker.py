@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from bundler.model.reference import parse_reference
 from bundler.store.pulled import left_by_dead_builds, note_pulled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
     from bundler.engines.access import Endpoint, RegistryAccess
@@ -47,7 +47,7 @@ class DockerEngine:
 
         Images are saved in groups, each when its images are there, while those of the next ones are still being pulled.
         """
-        self._tidy(intake.store)
+        self.tidy(intake.store)
         # One config is one image, whatever it is called: a second pull could remove it while the first is saved.
         wanted = {image.config: image for image in images if intake.lacks(image)}
         layers = {layer.digest: layer.size for image in wanted.values() for layer in image.layers}
@@ -90,20 +90,26 @@ class DockerEngine:
         for each in held:
             self._let_go(each)
 
-    def _tidy(self, store: Store) -> None:
-        """Remove what builds that were killed left in the daemon."""
+    def tidy(self, store: Store) -> None:
+        """Remove what builds that were killed left in the daemon; what is in use still is left to the next run."""
         for left in left_by_dead_builds(store, self._daemon.address):
-            if not self._keep_images:
-                self._daemon.remove(left.name)
-            left.forget()
+            if self._keep_images or self._daemon.remove(left.name):
+                left.forget()
+
+    @contextmanager
+    def at_hand(self, image: LockedImage, store: Store, progress: Progress) -> Iterator[str]:
+        """Have an image in the daemon while the context lasts; gives a name for it there."""
+        held = self._have(image, store, progress)
+        try:
+            yield held.name
+        finally:
+            self._let_go(held)
 
     def _let_go(self, held: _Held) -> None:
         """Remove an image that was pulled for this build; once, for another build may pull it next."""
         with held.lock:
             pulled, held.pulled = held.pulled, None
-        if pulled:
-            if not self._keep_images:
-                self._daemon.remove(pulled.name)
+        if pulled and (self._keep_images or self._daemon.remove(pulled.name)):
             pulled.forget()
 
     def _have(self, image: LockedImage, store: Store, progress: Progress) -> _Held:

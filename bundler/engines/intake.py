@@ -18,6 +18,7 @@ from bundler.model.lock import Compressor, LockedImage, LockedLayer, PackedLayer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bundler.model.lock import LayerForm
     from bundler.progress import Task
     from bundler.store.store import Store
 
@@ -204,6 +205,11 @@ def _unpacked(stream: BinaryIO, source: str, task: Task) -> tuple[Digest, int]:
     except ValueError as error:
         raise IntegrityError(f"{source}: {error}", hint="run the build again; the layer arrived damaged") from None
     return digest_from_hex(plain.hexdigest()), size
+
+
+def intake_for(store: Store, compressor: Compressor, layers: LayerForm) -> Intake:
+    """Make the intake that layers of this form need."""
+    return VerbatimIntake(store, compressor) if layers == "registry" else Intake(store, compressor)
 
 
 class _Copied:

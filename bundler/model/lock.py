@@ -51,10 +51,35 @@ class LockedArchive(Frozen):
     digest: DigestField
 
 
+class LockedBase(Frozen):
+    """An image that a Dockerfile names: `digest` is its manifest, or its id where only the engine has it.
+
+    `platform` is what the Dockerfile says it must be for.
+    """
+
+    name: str
+    platform: str | None = None
+    digest: DigestField
+
+
+class LockedBuild(Frozen):
+    """What an image was built from.
+
+    `context` is as the recipe writes it, `digest` covers all that goes in but the images in `bases`: files, Dockerfile,
+    target and arguments.
+    """
+
+    context: str
+    digest: DigestField
+    bases: tuple[LockedBase, ...] = ()
+
+
 class LockedImage(Frozen):
     """An image for one platform. `index` is what the tag pointed to; it is the manifest itself for a single image.
 
-    `archive` is where it comes from when no registry is asked. `wanted_by` says in words what needs the image.
+    `archive`, `build` and `engine_id` (its id in the builder's Docker engine) say where it comes from when no registry
+    is asked; at most one of them is given.
+    `wanted_by` says in words what needs the image.
     """
 
     reference: str
@@ -66,7 +91,19 @@ class LockedImage(Frozen):
     config_size: Size
     layers: tuple[LockedLayer, ...]
     archive: LockedArchive | None = None
+    build: LockedBuild | None = None
+    engine_id: DigestField | None = None
     wanted_by: tuple[str, ...] = ()
+
+    @property
+    def of_registry(self) -> bool:
+        """Say whether a registry has it."""
+        return not (self.archive or self.build or self.engine_id)
+
+    @property
+    def of_engine(self) -> bool:
+        """Say whether only the builder's Docker engine has it, or can build it."""
+        return bool(self.build or self.engine_id)
 
 
 class LeftOut(Frozen):
@@ -74,6 +111,17 @@ class LeftOut(Frozen):
 
     reference: str
     why: str
+
+
+class EngineInput(Frozen):
+    """What decides an image that comes from the builder's Docker engine, as it is now.
+
+    `digest` is that of a build's context, or the image's id. `source` names the context or image in messages.
+    """
+
+    reference: str
+    source: str
+    digest: DigestField
 
 
 class LockedArchitecture(Frozen):

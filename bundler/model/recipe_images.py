@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 
 from bundler.model.lock import LayerForm
+from bundler.model.recipe_builds import REF, BuildSource, EngineSource, NamedReference
 from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.reference import Reference, parse_reference
 from bundler.model.strict import KEY, Strict, no_repeats, several
@@ -22,48 +23,70 @@ def _reference(value: object) -> Reference:
     return parse_reference(value)
 
 
-@dataclass(frozen=True, order=True)
-class ArchiveSource:
-    """An image from an archive of images; `path` is relative to the recipe, `ref` its name, where that is needed."""
+def _archive_path(text: str) -> str:
+    if not text or "\0" in text or text.endswith("/"):
+        raise ValueError("is not the path of a file such as ./app.tar, from the folder of the recipe")
+    return text
 
-    path: str
-    ref: Reference | None = None
+
+class ArchiveSource(Strict):
+    """An image from an archive of images."""
+
+    archive: Annotated[
+        str, AfterValidator(_archive_path), Field(json_schema_extra={"minLength": 1, "format": PATH_FORMAT})
+    ] = Field(description="path of a docker save or OCI archive, from the folder of the recipe", examples=["./app.tar"])
+    ref: NamedReference | None = Field(default=None, description=REF, examples=["registry.example/app:1.0"])
 
     def __str__(self) -> str:
-        return f"{self.path} ({self.ref.name})" if self.ref else self.path
+        return f"{self.archive} ({self.ref.name})" if self.ref else self.archive
 
 
-def _extra(value: object) -> Reference | ArchiveSource:
-    if isinstance(value, ArchiveSource):
+Extra = Reference | ArchiveSource | BuildSource | EngineSource
+"""An image beyond those of k3s: from a registry, an archive, a Dockerfile, or the local engine."""
+
+_FORMS: dict[str, type[ArchiveSource | BuildSource | EngineSource]] = {
+    "archive": ArchiveSource,
+    "build": BuildSource,
+    "engine": EngineSource,
+}
+"""What kind an image is of that is written as a mapping, by the key that only this kind has."""
+
+
+def _extra(value: object) -> Extra:
+    if isinstance(value, ArchiveSource | BuildSource | EngineSource):
         return value
     if not isinstance(value, Mapping):
         return _reference(value)
-    path, ref = value.get("archive"), None
-    mistakes: list[tuple[tuple[str, ...], str]] = [
-        ((key, KEY), "unknown key; known here: archive, ref") for key in value if key not in {"archive", "ref"}
+    form = next((form for key, form in _FORMS.items() if key in value), None)
+    if form is None:
+        raise ValueError("has none of archive, build and engine: one says where the image comes from")
+    known = form.model_fields
+    mistakes = [((key, KEY), f"unknown key; known here: {', '.join(known)}") for key in value if key not in known] + [
+        ((), f"needs {key} too") for key, field in known.items() if field.is_required() and key not in value
     ]
-    if not isinstance(path, str) or not path or "\0" in path or path.endswith("/"):
-        mistakes.append((("archive",), "is not the path of a file such as ./app.tar, from the folder of the recipe"))
+    kept = {key: each for key, each in value.items() if key in known}
     try:
-        ref = _reference(value["ref"]) if "ref" in value else None
-        if ref and ref.digest:
-            mistakes.append((("ref",), "has a digest: the lock has those of the archive, write repository:tag"))
-    except ValueError as error:
-        mistakes.append((("ref",), str(error)))
+        source = form.model_validate(kept)
+    except ValidationError as error:
+        details = [detail for detail in error.errors(include_url=False) if detail["type"] != "missing"]
+        raise several(mistakes, details) from None
     if mistakes:
         raise several(mistakes)
-    return ArchiveSource(str(path), ref)
+    return source
 
 
-def _extra_text(item: Reference | ArchiveSource) -> str | dict[str, str]:
-    if isinstance(item, Reference):
-        return str(item)
-    return {"archive": item.path} | ({"ref": item.ref.name} if item.ref else {})
+def _extra_text(item: Extra) -> str | dict[str, Any]:
+    # What is not said stays unsaid: the fingerprint of a recipe depends on it.
+    return str(item) if isinstance(item, Reference) else item.model_dump(mode="json", exclude_defaults=True)
 
 
 def _extra_name(value: object) -> str:
     item = _extra(value)
-    return item.name if isinstance(item, Reference) else str(item)
+    return str(item) if isinstance(item, ArchiveSource) else _reference_of(item).name
+
+
+def _reference_of(item: Reference | BuildSource | EngineSource) -> Reference:
+    return item if isinstance(item, Reference) else item.ref
 
 
 @dataclass(frozen=True, order=True)
@@ -98,7 +121,7 @@ def _exclusion(value: object) -> Exclusion:
     return Exclusion(reference.registry, reference.repository, reference.tag if tagged else None)
 
 
-Ordered = TypeVar("Ordered", Reference | ArchiveSource, Exclusion)
+Ordered = TypeVar("Ordered", Extra, Exclusion)
 
 
 def _by_name(values: tuple[Ordered, ...]) -> tuple[Ordered, ...]:
@@ -106,36 +129,11 @@ def _by_name(values: tuple[Ordered, ...]) -> tuple[Ordered, ...]:
 
 
 ExtraField = Annotated[
-    Reference | ArchiveSource,
-    PlainValidator(_extra),
-    PlainSerializer(_extra_text),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {
-                    "type": "object",
-                    "properties": {
-                        "archive": {
-                            "type": "string",
-                            "minLength": 1,
-                            "format": PATH_FORMAT,
-                            "examples": ["./app.tar"],
-                            "description": "path of a docker save or OCI archive, from the folder of the recipe",
-                        },
-                        "ref": {
-                            "type": "string",
-                            "minLength": 1,
-                            "examples": ["registry.example/app:1.0"],
-                            "description": "name of the image, when the archive names none or several",
-                        },
-                    },
-                    "required": ["archive"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
+    Extra,
+    PlainValidator(
+        _extra, json_schema_input_type=Annotated[str, Field(min_length=1)] | ArchiveSource | BuildSource | EngineSource
     ),
+    PlainSerializer(_extra_text),
 ]
 ExclusionField = Annotated[
     Exclusion, PlainValidator(_exclusion), PlainSerializer(str), WithJsonSchema({"type": "string", "minLength": 1})
@@ -147,8 +145,16 @@ class Images(Strict):
 
     extra: Annotated[tuple[ExtraField, ...], AfterValidator(_by_name), no_repeats(_extra_name)] = Field(
         default=(),
-        examples=[["docker.io/library/nginx:1.27", {"archive": "./app.tar"}]],
-        description="images beyond those of k3s, such as docker.io/library/nginx:1.27, or {archive: ./app.tar}",
+        examples=[
+            [
+                "docker.io/library/nginx:1.27",
+                {"archive": "./app.tar"},
+                {"build": "./app", "ref": "registry.example/app:1.0"},
+                {"ref": "app:dev", "engine": "docker"},
+            ]
+        ],
+        description="images beyond those of k3s: docker.io/library/nginx:1.27, {archive: ./app.tar}, "
+        "{build: ./app, ref: ...} or {ref: ..., engine: docker}",
     )
     exclude: Annotated[tuple[ExclusionField, ...], AfterValidator(_by_name), no_repeats(_exclusion)] = Field(
         default=(),
@@ -170,3 +176,18 @@ class Images(Strict):
     def archives(self) -> tuple[ArchiveSource, ...]:
         """The extra images that come from archives."""
         return tuple(item for item in self.extra if isinstance(item, ArchiveSource))
+
+    @property
+    def builds(self) -> tuple[BuildSource, ...]:
+        """The extra images that are built from Dockerfiles."""
+        return tuple(item for item in self.extra if isinstance(item, BuildSource))
+
+    @property
+    def from_engine(self) -> tuple[EngineSource, ...]:
+        """The extra images that only the local Docker engine has."""
+        return tuple(item for item in self.extra if isinstance(item, EngineSource))
+
+    @property
+    def named(self) -> tuple[Reference, ...]:
+        """The names of the extra images that the recipe itself tells: of all but those from archives."""
+        return tuple(_reference_of(item) for item in self.extra if not isinstance(item, ArchiveSource))

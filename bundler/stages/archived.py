@@ -28,14 +28,14 @@ def lock_archives(recipe: Recipe, folder: Path, store: Store, progress: Progress
     Raises UsageError when it is not clear which image is meant, MissingPlatformError by name, and integrity errors.
     """
     contents = {
-        path: _content(path, folder, progress) for path in sorted({each.path for each in recipe.images.archives})
+        path: _content(path, folder, progress) for path in sorted({each.archive for each in recipe.images.archives})
     }
     found: dict[str, list[tuple[ArchiveContent, NamedImage]]] = {}
     for source in recipe.images.archives:
-        content = contents[source.path]
+        content = contents[source.archive]
         name, images = _meant(source, content)
         found.setdefault(name, []).extend((content, image) for image in images)
-    for name in found.keys() & {reference.name for reference in recipe.images.references}:
+    for name in found.keys() & {reference.name for reference in recipe.images.named}:
         raise UsageError(
             f"images.extra names {name} and takes an image of that name from an archive", hint="remove one of the two"
         )
@@ -45,17 +45,17 @@ def lock_archives(recipe: Recipe, folder: Path, store: Store, progress: Progress
     }
 
 
-def with_archived(lock: Lock, archived: Archived) -> Lock:
+def with_own_images(lock: Lock, own_images: Archived) -> Lock:
     """Give the lock with these images added to the recipe's own; raises UsageError when the release has one of them."""
     architectures = []
     for each in lock.architectures:
-        taken = sorted({image.reference for image in each.images} & archived.keys())
+        taken = sorted({image.reference for image in each.images} & own_images.keys())
         if taken:
             raise UsageError(
-                f"images.extra takes {taken[0]} from an archive, but it is in the list of {lock.release}",
-                hint="exclude it under images.exclude first, or remove the archive",
+                f"images.extra has a {taken[0]} of its own, but it is in the list of {lock.release}",
+                hint="exclude it under images.exclude first, or remove your own",
             )
-        own = (*each.recipe_images, *(images[each.arch] for images in archived.values()))
+        own = (*each.recipe_images, *(images[each.arch] for images in own_images.values()))
         in_order = tuple(sorted(own, key=lambda image: image.reference))
         architectures.append(each.model_copy(update={"recipe_images": in_order}))
     return lock.model_copy(update={"architectures": tuple(architectures)})
@@ -78,12 +78,13 @@ def _meant(source: ArchiveSource, content: ArchiveContent) -> tuple[str, tuple[N
     if wanted is None:
         why = f"names several images: {', '.join(names)}" if names else "names no image"
         raise UsageError(
-            f"images.extra: {source.path} {why}",
-            hint=f"say which: {{archive: {source.path}, ref: {names[0] if names else 'registry.example/app:1.0'}}}",
+            f"images.extra: {source.archive} {why}",
+            hint=f"say which: {{archive: {source.archive}, ref: {names[0] if names else 'registry.example/app:1.0'}}}",
         )
     if names and wanted not in names:
         raise UsageError(
-            f"images.extra: {source.path} has no {wanted}; it has {', '.join(names)}", hint="correct ref, or remove it"
+            f"images.extra: {source.archive} has no {wanted}; it has {', '.join(names)}",
+            hint="correct ref, or remove it",
         )
     return wanted, tuple(image for image in content.images if not names or wanted in image.names)
 
@@ -106,7 +107,7 @@ def _only(
             continue
         if form == "registry" and locked.manifest in content.written_here:
             raise UsageError(
-                f"images.layers is registry, but {content.archive.path} has lost the manifest of {name}",
+                f"images.layers is registry, but {content.source} has lost the manifest of {name}",
                 hint="save it with skopeo copy (oci-archive:), or from Docker with the containerd image store",
             )
         found.setdefault(locked.config, locked)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from bundler.engines.daemon import DaemonFacts
     from bundler.engines.releases import Place, Releases
     from bundler.engines.secrets import Secrets
-    from bundler.model.lock import LayerForm
     from bundler.model.recipe import EngineChoice, Recipe
+    from bundler.model.recipe_images import Images
     from bundler.model.recipe_sources import Sources
     from bundler.net.certificates import Certificates
 
@@ -94,7 +94,7 @@ def examine(
     recipe: Recipe, engine: EngineChoice, around: Surroundings, releases: Releases, access: RegistryAccess
 ) -> Examination:
     """Look at engine, servers, proxies, disks, clock and compressor for a build of `recipe`; raises nothing of ours."""
-    used, engine_findings = _look_at_engine(engine, recipe.images.layers)
+    used, engine_findings = _look_at_engine(engine, recipe.images)
     seen = _Servers(recipe, releases, access, around.clock)
     findings = [
         *engine_findings,
@@ -126,22 +126,26 @@ def _failed(subject: str, error: BundlerError, *, only_warn: bool = False) -> Fi
     )
 
 
-def _look_at_engine(
-    wanted: EngineChoice, layers: LayerForm
-) -> tuple[Literal["docker", "registry"] | None, list[Finding]]:
+def _look_at_engine(wanted: EngineChoice, images: Images) -> tuple[Literal["docker", "registry"] | None, list[Finding]]:
+    own = [str(source) for source in (*images.builds, *images.from_engine)]
+    needs = wanted == "docker" or bool(own)
     try:
         with closing(connect()) as connection:
             daemon = connection.facts()
     except BundlerError as error:
-        docker = _failed("docker", error, only_warn=wanted != "docker")
+        docker = _failed("docker", error, only_warn=not needs)
         if wanted == "docker":
             return None, [docker]
+        if own:
+            docker = docker.model_copy(update={"what": f"images.extra has {', '.join(own)}, and {docker.what}"})
         why = "it was asked for" if wanted == "registry" else "no Docker daemon can be used"
         return "registry", [docker, _ok("engine", f"registry, because {why}")]
     findings = [_ok("docker", _daemon_text(daemon))]
+    if own and images.layers == "registry" and not daemon.keeps_registry_bytes:
+        findings.append(_failed("images.extra", registry_bytes_lost(daemon)))
     if wanted == "registry":
         return "registry", [*findings, _ok("engine", "registry, because it was asked for")]
-    if layers == "registry" and not daemon.keeps_registry_bytes:
+    if images.layers == "registry" and not daemon.keeps_registry_bytes:
         unfit = registry_bytes_lost(daemon)
         findings.append(_failed("engine", unfit, only_warn=wanted != "docker"))
         return ("registry" if wanted == "auto" else None), findings

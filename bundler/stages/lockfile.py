@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.model.carried import CarriedFile
+    from bundler.model.lock import EngineInput
     from bundler.model.recipe import Recipe
     from bundler.store.store import Store
 
@@ -44,14 +45,20 @@ def write_lock(lock: Lock, path: Path) -> None:
     write_file(path, lock.to_json())
 
 
-def why_outdated(lock: Lock, recipe: Recipe, carried: Sequence[CarriedFile]) -> str | None:
-    """Say why `lock` is not good on this machine for `recipe` with the files it names; None when it is."""
+def why_outdated(
+    lock: Lock, recipe: Recipe, carried: Sequence[CarriedFile], inputs: Sequence[EngineInput]
+) -> str | None:
+    """Say why `lock` is not good on this machine for `recipe` with what it names there; None when it is."""
     if lock.recipe != recipe.fingerprint():
         return "the recipe changed since it was locked"
     known = {file.path: file for file in lock.files if not file.url}
     found = {file.path: file for file in carried}
     if changed := sorted(path for path in known.keys() | found.keys() if known.get(path) != found.get(path)):
         return f"{(found.get(changed[0]) or known[changed[0]]).source} changed since it was locked"
+    of_engine = {(image.reference, image.build.digest if image.build else image.engine_id) for image in lock.images}
+    for each in inputs:
+        if (each.reference, each.digest) not in of_engine:
+            return f"{each.source} changed since it was locked"
     here = compressor(recipe.pack.level)
     if lock.compressor != here:
         return f"it was made with libzstd {lock.compressor.library}, this machine has {here.library}"

@@ -10,8 +10,10 @@ from bundler.model.lock import LeftOut, Lock, Size, stored_layer_key
 from bundler.model.platform import Architecture
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bundler.model.digest import Digest
-    from bundler.model.lock import LockedImage
+    from bundler.model.lock import EngineInput, LockedImage
     from bundler.store.store import Store
     from bundler.workloads.uses import Findings
 
@@ -33,6 +35,7 @@ class PlannedImage(Frozen):
     layers: int
     size: Size
     cached: Size
+    source: Literal["registry", "archive", "build", "engine"]
     wanted_by: tuple[str, ...] = ()
 
 
@@ -43,10 +46,18 @@ class PlannedMaybe(Frozen):
     where: str
 
 
+class UnbuiltImage(Frozen):
+    """An image that the Docker engine has or builds, of a size that nobody knows before that."""
+
+    reference: str
+    arch: Architecture
+    source: str
+
+
 class Plan(Frozen):
     """Sizes are bytes. `fetch` counts shared layers once; `cache` and `bundle` are the room a build will need.
 
-    `notes` say what of the manifests goes wrong without a network.
+    Neither knows of `unbuilt`. `notes` say what of the manifests goes wrong without a network.
     """
 
     schema_version: Literal[1] = 1
@@ -54,6 +65,7 @@ class Plan(Frozen):
     release: str
     files: tuple[PlannedFile, ...]
     images: tuple[PlannedImage, ...]
+    unbuilt: tuple[UnbuiltImage, ...] = ()
     fetch: Size
     cache_room: Size
     bundle_room: Size
@@ -61,9 +73,17 @@ class Plan(Frozen):
     maybes: tuple[PlannedMaybe, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def makes_images(self) -> bool:
+        """Say whether the Docker engine has to give something."""
+        lacking = (image for image in self.images if image.source in {"build", "engine"})
+        return bool(self.unbuilt) or any(image.cached < image.size for image in lacking)
 
-def plan(lock: Lock, found: Findings, store: Store) -> Plan:
+
+def plan(lock: Lock, found: Findings, store: Store, unbuilt: Sequence[EngineInput] = ()) -> Plan:
     """Work out what a build of `lock`, with what was found in its manifests, has to do with what `store` holds.
+
+    `unbuilt` are images that the lock does not know yet.
 
     Packed layers are taken to be as big as the registry's where they do not exist yet; they come out smaller.
     """
@@ -87,13 +107,18 @@ def plan(lock: Lock, found: Findings, store: Store) -> Plan:
         layer.diff_id: layer.size
         for image in lock.images
         for layer in image.layers
-        if image.archive and layer.diff_id not in here
+        if not image.of_registry and layer.diff_id not in here
     }
     return Plan(
         bundle=bundle_name(lock),
         release=lock.release,
         files=files,
         images=images,
+        unbuilt=tuple(
+            UnbuiltImage(reference=each.reference, arch=architecture.arch, source=each.source)
+            for architecture in lock.architectures
+            for each in unbuilt
+        ),
         fetch=missing - sum(on_disk.values()),
         cache_room=missing,
         bundle_room=_bundle_room(lock, {diff_id: layer.size for diff_id, layer in packed.items() if layer}),
@@ -112,6 +137,7 @@ def _planned(image: LockedImage, arch: Architecture, here: set[Digest]) -> Plann
         size=sum(distinct.values()),
         cached=sum(size for diff_id, size in distinct.items() if diff_id in here),
         wanted_by=image.wanted_by,
+        source="archive" if image.archive else "build" if image.build else "engine" if image.engine_id else "registry",
     )
 
 

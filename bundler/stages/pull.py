@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from bundler.engines.intake import Intake, VerbatimIntake
+from bundler.engines.intake import intake_for
 
 if TYPE_CHECKING:
     from bundler.engines.engine import Engine
@@ -20,7 +20,7 @@ def pull(lock: Lock, engine: Engine, store: Store, jobs: int, progress: Progress
     What is there already is read once and thrown away when it is damaged, so that the engine brings it again. Raises
     network, integrity and host errors.
     """
-    intake = VerbatimIntake(store, lock.compressor) if lock.layers == "registry" else Intake(store, lock.compressor)
+    intake = intake_for(store, lock.compressor, lock.layers)
     kept = {image.config for image in lock.images}
     kept |= {stored.digest for image in lock.images for layer in image.layers if (stored := intake.stored(layer))}
     kept |= {image.manifest for image in lock.images if lock.layers == "registry"}

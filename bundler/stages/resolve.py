@@ -120,6 +120,13 @@ def _left_out(
     )
 
 
+def resolve_image(
+    reference: Reference, arch: Architecture, distribution: Distribution, store: Store, progress: Progress
+) -> LockedImage:
+    """Decide what one image is for one architecture; raises network and integrity errors."""
+    return _Images((arch,), distribution, store, progress, None).lock((reference,), 1)[reference][arch]
+
+
 def _require_layer_form(recipe: Recipe, release: Release) -> None:
     if recipe.images.layers == "zstd" and not takes_zstd_layers(release):
         raise UsageError(
@@ -236,7 +243,7 @@ class _Images:
             (image.reference, each.arch): image
             for each in (known.architectures if known else ())
             for image in each.images
-            if image.archive is None
+            if image.of_registry
         }
 
     def lock(self, references: Sequence[Reference], jobs: int) -> dict[Reference, dict[Architecture, LockedImage]]:

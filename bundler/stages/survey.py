@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from bundler.model.carried import CarriedFile
-    from bundler.model.lock import Lock, LockedArchive
+    from bundler.model.lock import Lock, LockedImage
     from bundler.model.recipe import Recipe
     from bundler.model.reference import Reference
     from bundler.store.store import Store
@@ -35,7 +35,7 @@ def survey(recipe: Recipe, carried: Iterable[CarriedFile], store: Store) -> Find
             mistakes.append(error)
     if mistakes:
         raise ManifestError("; ".join(error.what for error in mistakes), hint=mistakes[0].hint)
-    known = {reference.name for reference in recipe.images.references}
+    known = {reference.name for reference in recipe.images.named}
     return Findings(
         found.uses,
         tuple(maybe for maybe in found.maybes if _name(maybe.text) not in known),
@@ -77,15 +77,19 @@ def explained(lock: Lock, wanted: Wanted) -> Lock:
         images = tuple(
             image
             if image.wanted_by
-            else image.model_copy(update={"wanted_by": (_named(image.archive), *wanted.reasons(image.reference))})
+            else image.model_copy(update={"wanted_by": (_named(image), *wanted.reasons(image.reference))})
             for image in each.recipe_images
         )
         architectures.append(each.model_copy(update={"recipe_images": images}))
     return lock.model_copy(update={"architectures": tuple(architectures)})
 
 
-def _named(archive: LockedArchive | None) -> str:
-    return f"{IN_RECIPE}, from {archive.path}" if archive else IN_RECIPE
+def _named(image: LockedImage) -> str:
+    if image.build:
+        return f"{IN_RECIPE}, built from {image.build.context}"
+    if image.engine_id:
+        return f"{IN_RECIPE}, from the Docker engine"
+    return f"{IN_RECIPE}, from {image.archive.path}" if image.archive else IN_RECIPE
 
 
 def _name(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Which images were pulled into an engine for a build, so that a killed build is tidied up by the next one."""
+"""Which images a build pulled or built in an engine, so that a killed build is tidied up by the next one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PulledName:
 
 
 def note_pulled(store: Store, engine: str, name: str) -> PulledName:
-    """Note that this process is about to pull `name` into the engine at the address `engine`; raises host errors."""
+    """Note that this process is about to bring `name` into the engine at the address `engine`; raises host errors."""
     mark = store.root / "pulled" / hex_of(digest_of(f"{engine}\n{name}".encode()))
     try:
         mark.write_text(f"{os.getpid()}\n{engine}\n{name}\n")
@@ -39,9 +39,13 @@ def note_pulled(store: Store, engine: str, name: str) -> PulledName:
 
 
 def left_by_dead_builds(store: Store, engine: str) -> Iterator[PulledName]:
-    """List what processes that are no more left in the engine."""
-    for mark in (store.root / "pulled").iterdir():
+    """List what processes that are no more left in the engine, the newest first: an image goes before its parent."""
+    for mark in sorted((store.root / "pulled").iterdir(), key=_age):
         process, _, rest = mark.read_text().partition("\n")
         owner, _, name = rest.strip().partition("\n")
         if owner == engine and not Path("/proc", process).exists():
             yield PulledName(mark, name)
+
+
+def _age(mark: Path) -> int:
+    return -mark.stat().st_mtime_ns

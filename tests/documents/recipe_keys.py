@@ -61,9 +61,11 @@ def recipe_keys(schema: Schema | None = None) -> tuple[Key, ...]:
 
 
 def _keys(here: Schema, whole: Schema, path: Path) -> Iterator[Key]:
-    for kind in _kinds(here, whole):
+    kinds = tuple(_kinds(here, whole))
+    for kind in kinds:
         for name, child in kind.get("properties", {}).items():
-            key = Key((*path, name), _with_target(child, whole), name in kind.get("required", ()))
+            required = all(name in each.get("required", ()) for each in kinds if name in each.get("properties", {}))
+            key = Key((*path, name), _with_target(child, whole), required)
             yield key
             yield from _keys(child, whole, key.path)
         if isinstance(value := kind.get("additionalProperties"), dict):

@@ -33,7 +33,7 @@ from bundler.errors import (
 )
 from bundler.model.lock import Lock, LockedArchitecture, LockedFile, LockedImage
 from bundler.progress import Silent, SilentTask
-from bundler.stages.archived import lock_archives, with_archived
+from bundler.stages.archived import lock_archives, with_own_images
 from bundler.stages.read import parse_recipe
 from bundler.store.store import open_store
 from tests.upstream.images import BUILDKIT, DOCKER, OCI, Image, standard_image
@@ -272,7 +272,7 @@ def test_a_name_that_a_registry_or_the_release_gives_too_is_refused(tmp_path: Pa
 
     archived = locked(tmp_path, of("app.tar"))
     with pytest.raises(UsageError, match="but it is in the list of v1"):
-        with_archived(lock_of(archived[HELLO]["arm64"], k3s=True), archived)
+        with_own_images(lock_of(archived[HELLO]["arm64"], k3s=True), archived)
 
 
 def lock_of(image: LockedImage, *, k3s: bool = False) -> Lock:

@@ -173,11 +173,12 @@ def test_a_chain_has_an_end(tmp_path: Path) -> None:
 
 def test_paths_in_a_base_are_from_its_own_folder(tmp_path: Path) -> None:
     lowest = BASE + "files: [{source: ./ca.pem, target: /etc/ca.pem}, {source: /abs.pem, target: /etc/abs.pem}]\n"
-    middle = "extends: ../lowest/base.yaml\nimages: {extra+: [{archive: app.tar}]}\n"
+    middle = "extends: ../lowest/base.yaml\nimages: {extra+: [{archive: app.tar}, {build: ./app, ref: x/app:1}]}\n"
     own = "extends: shared/middle/middle.yaml\nname: own\nfiles+: [{source: own.pem, target: /etc/own.pem}]\n"
     recipe = read_recipe(write(tmp_path, shared__lowest__base=lowest, shared__middle__middle=middle, own=own))
     assert [file.source for file in recipe.files] == ["shared/middle/../lowest/ca.pem", "/abs.pem", "own.pem"]
-    assert [image.path for image in recipe.images.archives] == ["shared/middle/app.tar"]
+    assert [image.archive for image in recipe.images.archives] == ["shared/middle/app.tar"]
+    assert [image.build for image in recipe.images.builds] == ["shared/middle/app"]
 
 
 def test_what_a_base_says_decides_the_fingerprint_and_how_it_is_said_does_not(tmp_path: Path) -> None:
