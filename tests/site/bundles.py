@@ -42,6 +42,7 @@ class BundleSpec:
     registries: str = "mirrors: {}\n"
     extra: dict[str, bytes] = field(default_factory=dict)
     unpacked: int = 1000
+    facts: tuple[str, ...] = ()
 
 
 def build_bundle(directory: Path, spec: BundleSpec | None = None) -> Path:
@@ -65,7 +66,7 @@ def build_bundle(directory: Path, spec: BundleSpec | None = None) -> Path:
             files[path] = content
             facts.append(f"archive.{arch}={path}")
         facts += [f"image.{arch}={image}" for image in spec.images]
-    files["bundle.facts"] = ("\n".join(facts) + "\n").encode()
+    files["bundle.facts"] = ("\n".join([*facts, *spec.facts]) + "\n").encode()
     for path, content in files.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)

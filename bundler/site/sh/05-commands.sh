@@ -43,6 +43,7 @@ rc-service
 rc-update
 restorecon
 rpm
+sysctl
 systemctl
 tailscale
 umount'

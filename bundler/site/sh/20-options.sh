@@ -10,6 +10,7 @@ config_choice=
 init_choice=
 forced=
 allow_downgrade=
+digest_names=
 arguments=
 
 readonly help_text="Usage: sh install.sh [OPTION]... [server|agent] [K3S FLAG]...
@@ -33,6 +34,7 @@ K3S_TOKEN, ...) mean what they mean for get.k3s.io; docs/installer.md of k3s-bun
   --settle SECONDS     how long it must then stay up (default 15)
   --force NAME         let the preflight error NAME pass; may be repeated
   --allow-downgrade    install an older release than the one that is here
+  --digest-names       let pods find the images by repository@sha256:... too
   --json               one JSON object a line on stdout
   --quiet              no steps, only the result, warnings and errors
   --help               this text
@@ -56,6 +58,7 @@ take_options() {
         ;;
       --help | -h) action=help ;;
       --keep-data) keep_data=yes ;;
+      --digest-names) digest_names=yes ;;
       --allow-downgrade) allow_downgrade=yes ;;
       --json) json=yes ;;
       --quiet) quiet=yes ;;

@@ -62,7 +62,7 @@ flag_value() ( # NAME [SHORT]
     fi
     case $word in
       "$1" | "${2:-$1}") next=yes ;;
-      "$1="*) value=${word#*=} ;;
+      "$1="* | "${2:-$1}="*) value=${word#*=} ;;
     esac
   done
   printf '%s\n' "$value"

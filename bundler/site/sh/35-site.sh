@@ -25,6 +25,7 @@ recall_install() {
   arguments=${arguments:+$arguments$newline}
   service=$(values_of service "$receipt")
   : "${INSTALL_K3S_BIN_DIR=$(values_of bin_dir "$receipt")}" "${K3S_DATA_DIR=$(values_of data_dir "$receipt")}"
+  digest_names=${digest_names:-$(values_of digest_names "$receipt")}
   : "${INSTALL_K3S_SYSTEMD_DIR=$(values_of systemd_dir "$receipt")}"
   note "Taking role and arguments from the install that is here: $service"
 }
@@ -74,12 +75,27 @@ check_join() {
 # The value the bundle's own config.yaml gives for this role.
 bundle_config() { config_value "$1" "$bundle/$(bundled_config_path)"; } # KEY
 
+# The one that fits best. A server that is told of no other is the first of its cluster.
 bundled_config_path() {
-  if [ -f "$bundle/etc/config-$role.yaml" ]; then
+  if [ "$role" = server ] && [ -f "$bundle/etc/config-first-server.yaml" ] && [ -z "$(joined_server)" ]; then
+    printf 'etc/config-first-server.yaml\n'
+  elif [ -f "$bundle/etc/config-$role.yaml" ]; then
     printf 'etc/config-%s.yaml\n' "$role"
   else
     printf 'etc/config.yaml\n'
   fi
+}
+
+joined_server() {
+  printf '%s' "${K3S_URL-}$(flag_value --server -s)$(config_value server "$root$etc_dir/config.yaml")"
+  [ -z "$recalled" ] || kept_environment | sed -n 's/^K3S_URL=//p'
+}
+
+# What k3s is told: by a flag, by the site's own config.yaml, by that of the bundle.
+setting() { # KEY
+  told=$(flag_value "--$1")
+  told=${told:-$(config_value "$1" "$root$etc_dir/config.yaml")}
+  printf '%s\n' "${told:-$(bundle_config "$1")}"
 }
 
 find_service() {

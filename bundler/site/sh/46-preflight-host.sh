@@ -40,14 +40,15 @@ check_kernel() {
     problem overlay 'this kernel has no overlay file system' 'install the kernel modules package of this distribution'
   [ -d /proc/sys/net/bridge ] || module_loads br_netfilter ||
     warn br-netfilter 'the kernel module br_netfilter is not there' 'install the kernel modules package of this distribution'
-  case $(flag_value --flannel-backend)$(bundle_config flannel-backend) in
+  check_carried_modules
+  case $(setting flannel-backend) in
     wireguard-native*) module_loads wireguard ||
       problem wireguard 'the flannel backend wireguard-native needs the kernel module wireguard' 'install it, or use another backend' ;;
   esac
 }
 
 module_loads() { # MODULE: asks, and loads nothing
-  [ -d "/sys/module/$1" ] || { has modprobe && modprobe -n -q "$1" 2>/dev/null; }
+  [ -d "/sys/module/$(printf '%s\n' "$1" | tr - _)" ] || { has modprobe && modprobe -n -q "$1" 2>/dev/null; }
 }
 
 # k3s ends at its start when one of these is missing.
@@ -89,11 +90,10 @@ check_names() {
   [ -s /etc/machine-id ] || [ "$init" = openrc ] || problem machine-id '/etc/machine-id is missing or empty' 'systemd-machine-id-setup'
 }
 
-# The kernel's own age tells a clock that lost its battery: no such release existed before.
+# A bundle has no clock in it. Before the year 2024 there was no installer of this kind: that clock lost its battery.
 check_clock() {
-  built=$(fact built)
   now=$(date -u +%s)
-  [ "$now" -ge "${built:-1704067200}" ] || problem clock "the clock of this host says $(date -u +%Y-%m-%d): certificates made now would be useless" \
+  [ "$now" -ge 1704067200 ] || problem clock "the clock of this host says $(date -u +%Y-%m-%d): certificates made now would be useless" \
     'set the clock: date -u -s "YYYY-MM-DD HH:MM"'
 }
 

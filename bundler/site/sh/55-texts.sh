@@ -59,6 +59,11 @@ receipt_text() {
   printf '%s\n' 'format=1' "recipe=$(fact recipe)" "release=$(fact release)" "arch=$arch" \
     "bundle=$(sha256sum <"$bundle/SHA256SUMS" | sed 's/ .*//')"
   for word in $arguments; do printf 'argument=%s\n' "$word"; done
+  [ -z "$digest_names" ] || printf 'digest_names=yes\n'
   for image in $(fact "image.$arch"); do printf 'image=%s\n' "$image"; done
+  for line in $carried_files; do
+    path=${line#* * }
+    has_line "$kept" "$path" || printf 'carried=%s\n' "$path"
+  done
   printf '%s' "$expected"
 }

@@ -9,6 +9,7 @@ for_every_file() { # VISITOR MODE-SOURCE-TARGET...
     for path in $(files_below manifests); do "$visit" 600 "bundle:$path" "$data_dir/server/$path"; done
     for path in $(files_below charts); do "$visit" 644 "bundle:$path" "$data_dir/server/static/$path"; done
   fi
+  for_carried
   if [ -z "$bin_read_only" ]; then "$visit" 755 "bundle:$(fact "binary.$arch")" "$bin_dir/k3s"; fi
   for_config etc/registries.yaml "$etc_dir/registries.yaml"
   for_config "$(bundled_config_path)" "$etc_dir/config.yaml"
@@ -29,9 +30,9 @@ for_every_archive() {
   for path in $(fact "archive.$arch"); do "$visit" 644 "bundle:$path" "$(images_dir)/${path##*/}"; done
 }
 
-for_config() { # SOURCE TARGET
+for_config() { # SOURCE TARGET [MODE]
   if [ ! -f "$bundle/$1" ] || has_line "$kept" "$2"; then return 0; fi
-  "$visit" 600 "bundle:$1" "$2"
+  "$visit" "${3:-600}" "bundle:$1" "$2"
 }
 
 for_service() {
@@ -125,6 +126,27 @@ clean_file() { rm -rf -- "$root$3$staged_suffix"; } # MODE SOURCE TARGET
 
 # Brings files and directories to the disk: after a power cut a renamed file that was not synced is empty.
 flush() { sync "$@" 2>/dev/null || sync; }
+
+# The directories an install makes, written down before the first of them, for the uninstall to remove.
+record_directories() {
+  make_directory "$state"
+  recorded=$(cat "$root$state/directories" 2>/dev/null || :)
+  for path in $changed; do
+    directory=${path%/*}
+    while [ -n "$directory" ] && [ ! -d "$root$directory" ]; do
+      recorded=$recorded$newline$directory
+      directory=${directory%/*}
+    done
+  done
+  new=$root$state/directories.new
+  printf '%s\n' "$recorded" | grep . | sort -u >"$new" || [ -f "$new" ] || fail_write "$new"
+  flush "$new"
+  mv -f "$new" "$root$state/directories" || fail_write "$root$state/directories"
+}
+
+remove_directories() {
+  for directory in $(sort -r "$root$state/directories" 2>/dev/null || :); do rmdir -- "$root$directory" 2>/dev/null || :; done
+}
 
 made=
 

@@ -20,7 +20,7 @@ begin_transaction() {
   rm -rf -- "$new"
   mkdir "$new" || fail_write "$new"
   journal="$(names_text)${newline}release=$(installed_release)${newline}enabled=$(is_enabled && echo yes || echo no)
-active=$(is_active && echo yes || echo no)$newline"
+active=$(is_active && echo yes || echo no)${newline}action=$action$newline"
   number=0
   for path in $changed $gone; do
     if [ -e "$root$path" ] || [ -L "$root$path" ]; then
@@ -88,7 +88,12 @@ undo_transaction() {
 finish_undo() {
   directories=$(values_of directory "$root$state/undone/journal" 2>/dev/null | sort -r)
   rm -rf -- "$root$state/undone"
+  forget_directories
   for directory in $directories; do rmdir -- "$root$directory" 2>/dev/null || :; done
+}
+
+forget_directories() {
+  [ -f "$root$state/receipt" ] || rm -f -- "$root$state/directories" "$root$state/directories.new"
 }
 
 is_same() { # COPY FILE

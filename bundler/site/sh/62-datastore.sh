@@ -1,9 +1,14 @@
 # A server's datastore, copied while k3s stands still before another release takes it over: going back needs the old one.
 
 copy_datastore() {
-  [ "$role" = server ] && [ -d "$root$data_dir/server/db" ] || return 0
+  [ "$action" = install ] && [ "$role" = server ] && [ -d "$root$data_dir/server/db" ] || return 0
   before=$(installed_release)
   [ -n "$before" ] && [ "$before" != "$(fact release)" ] || return 0
+  if [ -n "$live" ] && [ -z "$starts" ] && is_active; then
+    warn datastore-not-copied "$service goes on running $before, so its datastore cannot be copied" \
+      'a rollback will not bring the data back; stop k3s before an upgrade that is not to start it'
+    return 0
+  fi
   step 'Copying the datastore'
   stop_service
   copy=$root$state/transaction/datastore

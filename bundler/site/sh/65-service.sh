@@ -112,7 +112,7 @@ last_words() {
 }
 
 stop_service_for_undo() { # JOURNAL
-  if [ -n "$live" ] && [ "$init" != none ] && is_active_or_starting; then stop_service; fi
+  if [ -n "$live" ] && [ "$init" != none ] && ! is_of_images "$1" && is_active_or_starting; then stop_service; fi
 }
 
 is_active_or_starting() {
@@ -127,8 +127,11 @@ is_active_or_starting() {
   esac
 }
 
+# Images alone came and go: the service, which may be somebody else's, is let run.
+is_of_images() { [ "$(values_of action "$1")" = images-only ]; } # JOURNAL
+
 put_back_service() { # JOURNAL
-  if [ "$init" = none ]; then return 0; fi
+  if [ "$init" = none ] || is_of_images "$1"; then return 0; fi
   reload_services || return 1
   [ "$(values_of enabled "$1")" = yes ] || disable_service
   # A first install that failed leaves nothing running: containerd and its pods outlive the service.

@@ -7,6 +7,7 @@ run_uninstall() {
   kill_everything
   disable_service
   rm -rf -- "$root$(unit_path)" "$root$(environment_path)" "$root/etc/logrotate.d/$service"
+  remove_carried
   reload_services
   forget_service
   if [ "$(receipts | wc -l | tr -d ' ')" -gt 1 ]; then
@@ -37,6 +38,7 @@ remove_shared() {
 remove_state() {
   for path in $(values_of file "$root$state/receipt" 2>/dev/null | sed 's/^[^ ]* [^ ]* //'); do rm -rf -- "$root$path$staged_suffix"; done
   rm -f -- "$root$(uninstall_path)"
+  remove_directories
   rm -rf -- "$root$state_base/removed"
   mv -- "$root$state" "$root$state_base/removed"
   clear_removed

@@ -20,12 +20,14 @@ decide() {
   if has_flag --docker || [ "$(config_value docker "$root$etc_dir/config.yaml")$(bundle_config docker)" = true ]; then
     docker=yes
   fi
+  [ "$(fact digest-names)" != yes ] || digest_names=yes
   [ "${INSTALL_K3S_BIN_DIR_READ_ONLY-}" != true ] || bin_read_only=yes
   node_name=$(flag_value --node-name)
   node_name=${node_name:-${K3S_NODE_NAME-}}
   node_name=${node_name:-$(config_value node-name "$root$etc_dir/config.yaml")}
   node_name=$(printf '%s\n' "${node_name:-$(uname -n)}" | tr '[:upper:]' '[:lower:]')
   choose_links
+  choose_carried
   choose_kept
   for_every_file plan_file
   choose_gone
@@ -50,12 +52,17 @@ choose_links() {
   done
 }
 
+# `SOURCE TARGET` of every file that a person may have reason to edit.
+config_files() {
+  printf '%s\n' "etc/registries.yaml $etc_dir/registries.yaml" "$(bundled_config_path) $etc_dir/config.yaml"
+  for line in $carried_files; do printf '%s\n' "${line#* }"; done
+}
+
 # A file that somebody edited, or that was there before, stays unless --config replace asks otherwise.
 choose_kept() {
-  for name in registries.yaml config.yaml; do
-    target=$etc_dir/$name
-    source=etc/$name
-    [ "$name" = registries.yaml ] || source=$(bundled_config_path)
+  for line in $(config_files); do
+    source=${line%% *}
+    target=${line#* }
     if [ ! -e "$root$target" ] || [ ! -f "$bundle/$source" ]; then continue; fi
     hash=$(hash_of "$root$target")
     if [ "$hash" = "$(sum_of "$source")" ] || was_installed "$hash" "$target"; then continue; fi
@@ -100,6 +107,7 @@ install_bundle() {
   fi
   begin_work
   step "Copying $(printf '%s' "$changed" | wc -l | tr -d ' ') files"
+  record_directories
   for_every_file clean_file
   for_every_file stage_file
   begin_transaction
@@ -109,12 +117,15 @@ install_bundle() {
   switch_files
   load_docker_images
   apply_selinux
+  apply_kernel_settings
   reload_services
   if wants_enabled; then enable_service; fi
   if [ -n "$starts" ]; then
     run_check_config
     restart_service || fail_proof start-failed "$service cannot be started"
     prove_install
+  else
+    prove_import
   fi
   close_transaction
   [ -z "$starts" ] || mark_proved
@@ -151,6 +162,7 @@ finish_unchanged() {
     mark_proved
     result "$service $(fact release) was in place and has been started"
   else
+    if [ -n "$starts" ]; then prove_digest_names; else prove_import; fi
     result "$service $(fact release) is in place already; nothing was changed"
   fi
 }
@@ -167,8 +179,9 @@ finish_changed() {
 
 # An edited file that --config replace overwrites is kept for good, under a name of its own.
 save_edited() {
-  for path in "$etc_dir/registries.yaml" "$etc_dir/config.yaml"; do
-    if [ "$config_choice" != replace ] || ! has_line "$changed" "$path" || [ ! -e "$root$path" ]; then continue; fi
+  for line in $(config_files); do
+    path=${line#* }
+    if [ "$config_choice" != replace ] || [ ! -f "$root$path" ] || ! has_line "$changed" "$path"; then continue; fi
     hash=$(hash_of "$root$path")
     if was_installed "$hash" "$path"; then continue; fi
     mkdir -p "$root$state_base/saved"

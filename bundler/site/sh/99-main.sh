@@ -13,7 +13,10 @@ on_exit() { # STATUS
   fi
   if [ -n "$held_lock" ]; then
     for path in $changed; do rm -rf -- "$root$path$staged_suffix"; done
-    [ -z "$state" ] || rm -rf -- "$root$state/transaction.new"
+    if [ -n "$state" ]; then
+      rm -rf -- "$root$state/transaction.new"
+      [ -d "$root$state/transaction" ] || forget_directories
+    fi
     for directory in $(printf '%s' "$made" | sort -r); do rmdir -- "$root$directory" 2>/dev/null || :; done
     release_lock
     rmdir "$root$state_base" 2>/dev/null || :

@@ -29,6 +29,21 @@ OLD, NEW = "v1.34.1+k3s1", "v1.35.0+k3s1"
 OLD_IMAGES = ("docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.12.3")
 NEW_IMAGES = ("docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.13.1")
 
+CARRIED = {
+    "files/modules.conf": b"# needed by none\nabsent_module # nowhere\n",
+    "files/sysctl.conf": b"net.ipv4.ip_forward = 1\n",
+    "files/ca.pem": b"certificate\n",
+    "files/template": b'{{ template "base" . }}\n',
+}
+DIGEST_NAMES = tuple(f"{image.rpartition(':')[0]}@sha256:{number:064x}" for number, image in enumerate(OLD_IMAGES))
+CARRIED_FACTS = (
+    "file=644 any files/modules.conf /etc/modules-load.d/site.conf",
+    "file=644 any files/sysctl.conf /etc/sysctl.d/90-site.conf",
+    "file=644 any files/ca.pem /etc/ssl/site-ca.pem",
+    "file=600 any files/template data-dir/agent/etc/containerd/config-v3.toml.tmpl",
+    *(f"digest.amd64={image} {name}" for image, name in zip(OLD_IMAGES, DIGEST_NAMES, strict=True)),
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here boots something: it is run by make test-site."""
@@ -57,7 +72,12 @@ def host_packages() -> None:
 
 @pytest.fixture(scope="session")
 def stick(host_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hold `old` and `new`, two releases one minor apart, and `lacking`, which promises an image it does not carry."""
+    """Hold bundles.
+
+    `old` and `new` are two releases one minor apart, `carrying` has files for places of their own and image digests,
+    `newer` is `old` with images of `new`, `unwatched` a release that imports images when it starts only,
+    `lacking` promises an image it does not carry.
+    """
     work = tmp_path_factory.mktemp("standin")
     media = tmp_path_factory.mktemp("stick")
     media.chmod(0o755)  # anybody may read a stick
@@ -78,6 +98,10 @@ def stick(host_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Path
     )
     build_bundle(media / "old", old)
     build_bundle(media / "new", new)
+    build_bundle(media / "newer", replace(old, images=NEW_IMAGES, archives={"newer": image_archive(NEW_IMAGES)}))
+    unwatched = "v1.31.4+k3s1"
+    build_bundle(media / "unwatched", replace(old, release=unwatched, binaries={"amd64": standin(work, unwatched)}))
+    build_bundle(media / "carrying", replace(old, extra=CARRIED, facts=CARRIED_FACTS))
     build_bundle(media / "lacking", replace(old, images=(*OLD_IMAGES, "docker.io/rancher/absent:1")))
     return media
 

@@ -245,12 +245,33 @@ static int ends(const char *name, const char *suffix) {
     return length > tail && !strcmp(name + length - tail, suffix);
 }
 
+/* Releases of January 2025 and later take what comes into the directory while they run (k3s-io/k3s#10973). */
+static int watches(void) {
+    int minor = 0, patch = 0;
+    sscanf(VERSION, "v1.%d.%d", &minor, &patch);
+    return minor > 31 || (minor == 31 && patch >= 5) || (minor == 30 && patch >= 9) || (minor == 29 && patch >= 13);
+}
+
+/* Says whether a file is another one than when it was looked at before. */
+static int is_new(const char *file) {
+    static char *seen[256];
+    struct stat status;
+    if (stat(file, &status)) return 0;
+    char *key = text("%s %lld %lld.%09ld", file, (long long)status.st_size, (long long)status.st_mtim.tv_sec,
+                     status.st_mtim.tv_nsec);
+    int i = 0;
+    for (; i < 255 && seen[i]; i++) if (!strcmp(seen[i], key)) { free(key); return 0; }
+    seen[i] = key;
+    return 1;
+}
+
 static void import_images(void) {
     struct dirent **entries;
     char *directory = text("%s/agent/images", data_dir);
     int count = scandir(directory, &entries, 0, alphasort);
     for (int i = 0; i < count; i++) {
         char *name = entries[i]->d_name, *file = text("%s/%s", directory, name), *opener;
+        if (*name == '.' || !is_new(file)) { free(file); continue; }
         if (ends(name, ".tar")) opener = "cat";
         else if (ends(name, ".tar.gz") || ends(name, ".tgz")) opener = "gzip -dc";
         else if (ends(name, ".tar.zst") || ends(name, ".tzst")) opener = "zstd -dc --memory=32MB";
@@ -308,6 +329,7 @@ static int serve(int is_server, int count, char **words) {
     int crash = fault("crash");
     for (int seconds = 0; !stopping; seconds++) {
         while (waitpid(-1, 0, WNOHANG) > 0);
+        if (watches() && !docker && !without_agent && !fault("noimport")) import_images();
         if (crash && seconds >= crash) DIE("told to crash");
         sleep(1);
     }
