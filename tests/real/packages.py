@@ -32,6 +32,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "busybox-static": ("busybox",),
     "mksh": ("mksh",),
     "yash": ("yash",),
+    "rpm": ("rpmbuild",),
     "strace": ("strace",),
     "cpio": ("cpio",),
     "e2fsprogs": ("mkfs.ext4",),

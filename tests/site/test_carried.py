@@ -207,3 +207,12 @@ def test_a_server_that_the_sites_own_config_joins_is_not_the_first(site: Site, t
     bundle = build_bundle(tmp_path / "bundle", BundleSpec(extra=CONFIGS))
     assert site.run(bundle, "server", "--config", "replace").status == 0
     assert config.read_bytes() == CONFIGS["etc/config-server.yaml"]
+
+
+def test_a_tree_for_many_hosts_may_not_have_a_machine_id(site: Site, bundle: Path) -> None:
+    (site.root / "etc").mkdir()
+    (site.root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    done = site.run(bundle, "--check", "server")
+    assert (done.status, "warning[machine-id-shared]" in done.err) == (0, True)
+    (site.root / "etc/machine-id").write_text("uninitialized\n")
+    assert site.run(bundle, "--check", "server").err == ""

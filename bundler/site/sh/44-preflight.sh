@@ -12,7 +12,18 @@ problem() { # NAME TEXT REMEDY
 }
 
 check_root() {
-  [ "$(id -u)" = 0 ] || [ -z "$live" ] || fail $exit_host not-root 'this must run as root' 'sudo sh install.sh ...'
+  [ "$(id -u)" = 0 ] || [ -z "$live" ] || fail $exit_host not-root 'this must run as root' "$(sudo_hint)"
+}
+
+# sudo drops variables unless told otherwise, and without K3S_URL an agent would become a server.
+sudo_hint() {
+  names=$(env | while IFS= read -r line; do
+    case ${line%%=*} in
+      INSTALL_K3S_*) printf '%s,' "${line%%=*}" ;;
+      *) ! is_service_variable "${line%%=*}" || printf '%s,' "${line%%=*}" ;;
+    esac
+  done)
+  printf 'with the same arguments: sudo %ssh %s\n' "${names:+--preserve-env=${names%,} }" "$(shell_word "$0")"
 }
 
 preflight() {
@@ -21,12 +32,23 @@ preflight() {
   check_targets
   check_room
   check_release_step
-  if [ -n "$live" ] && [ "$action" != images-only ]; then
+  if [ -z "$live" ]; then
+    check_tree
+  elif [ "$action" != images-only ]; then
     check_host
     check_network
   fi
   [ "$problems" -eq 0 ] || fail $exit_host preflight "$problems problem(s) stand in the way; nothing was changed" \
     'solve them, or let one pass by name: --force NAME'
+}
+
+# A tree that becomes the root of many hosts.
+check_tree() {
+  case $(cat "$root/etc/machine-id" 2>/dev/null || :) in
+    '' | uninitialized) ;;
+    *) warn machine-id-shared "$root/etc/machine-id is set: every host made from this tree would have it" \
+      'empty it before the tree is copied, and remove var/lib/dbus/machine-id' ;;
+  esac
 }
 
 check_binary() {

@@ -13,11 +13,11 @@ check_route() {
   ! sed -n '/^0\{32\} 00 /{/ lo$/!p;}' /proc/net/ipv6_route 2>/dev/null | grep -q . || return 0
   set -- no-default-route 'this host has no default route' \
     'add one; where there is no gateway a dummy does: ip link add dummy0 type dummy; ip addr add 203.0.113.254/31 dev dummy0; ip link set dummy0 up; ip route add default via 203.0.113.255 dev dummy0'
-  if [ -n "$(flag_value --node-ip -i)" ]; then warn "$@"; else problem "$@"; fi
+  if [ -n "$(flag_value --node-ip -i)$(setting node-ip)" ]; then warn "$@"; else problem "$@"; fi
 }
 
 check_nameserver() {
-  grep -q -s '^nameserver[[:space:]]' /etc/resolv.conf || [ -n "$(flag_value --resolv-conf)" ] ||
+  grep -q -s '^nameserver[[:space:]]' /etc/resolv.conf || [ -n "${K3S_RESOLV_CONF-}$(setting resolv-conf)" ] ||
     warn nameserver '/etc/resolv.conf names no nameserver: CoreDNS would restart in a loop' 'give --resolv-conf FILE with a nameserver line'
 }
 
@@ -28,12 +28,17 @@ check_ports() {
 10256'
   if [ "$role" = server ]; then
     wanted="$wanted${newline}6443${newline}6444${newline}10257${newline}10258${newline}10259"
-    if has_flag --cluster-init; then wanted="$wanted${newline}2379${newline}2380"; fi
+    if has_etcd; then wanted="$wanted${newline}2379${newline}2380"; fi
   fi
+  if has_flag --embedded-registry || [ "$(setting embedded-registry)" = true ]; then wanted="$wanted${newline}5001"; fi
   for port in $wanted; do
     inode=$(listening_socket "$(printf '%04X' "$port")")
     [ -z "$inode" ] || problem port-taken "port $port is taken by $(socket_holder "$inode")" 'stop that program'
   done
+}
+
+has_etcd() {
+  has_flag --cluster-init || [ "${K3S_CLUSTER_INIT-}" = true ] || [ "$(setting cluster-init)" = true ] || [ -n "$(joined_server)" ]
 }
 
 # The socket in state 0A, which is LISTEN.
@@ -54,7 +59,7 @@ socket_holder() ( # INODE
 
 # Addresses in /proc/net/route are little-endian: 10.42.x.x is ????2A0A.
 check_ranges() {
-  [ -z "$(flag_value --cluster-cidr)$(flag_value --service-cidr)" ] || return 0
+  [ -z "$(setting cluster-cidr)$(setting service-cidr)" ] || return 0
   for range in 42.2A 43.2B; do
     clash=$(sed -n "s/^\([^[:space:]]*\)[[:space:]]*[0-9A-F]\{4\}${range#*.}0A[[:space:]].*/\1/p" /proc/net/route |
       grep -v -e '^cni0$' -e '^flannel' -e '^kube-' | sed -n 1p)

@@ -36,7 +36,7 @@ logrotate_text() {
 # A copy of this installer stays at the site, so that it can be stopped, undone and removed without the stick.
 # shellcheck disable=SC2016
 script_text() { # ACTION WHAT
-  printf '%s\n' '#!/bin/sh' "# $2" "installer=$(shell_word "$state/install.sh")" \
+  printf '%s\n' '#!/bin/sh' "# $2" '[ "$(id -u)" = 0 ] || { sudo "$0" "$@"; exit; }' "installer=$(shell_word "$state/install.sh")" \
     'if [ ! -r "$installer" ]; then' \
     "  echo \"\$installer is missing. Run from the bundle: sh install.sh --$1\" >&2" '  exit 1' 'fi' \
     "INSTALL_K3S_NAME=$(shell_word "$(service_suffix)") exec sh \"\$installer\" --$1 $role \"\$@\""

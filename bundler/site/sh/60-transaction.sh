@@ -88,12 +88,13 @@ undo_transaction() {
 finish_undo() {
   directories=$(values_of directory "$root$state/undone/journal" 2>/dev/null | sort -r)
   rm -rf -- "$root$state/undone"
-  forget_directories
+  forget_first_install
   for directory in $directories; do rmdir -- "$root$directory" 2>/dev/null || :; done
 }
 
-forget_directories() {
+forget_first_install() {
   [ -f "$root$state/receipt" ] || rm -f -- "$root$state/directories" "$root$state/directories.new"
+  [ -n "$(receipts)" ] || remove_selinux_package
 }
 
 is_same() { # COPY FILE

@@ -24,12 +24,26 @@ check_selinux() {
   if [ "${INSTALL_K3S_SELINUX_WARN-}" = true ]; then warn "$@"; else problem "$@"; fi
 }
 
+readonly selinux_mark=$state_base/selinux-package # there when the package came with an install, and goes with the last
+
+install_selinux_package() { # PATH IN THE BUNDLE
+  step "Installing $1"
+  : >"$root$selinux_mark" || fail_write "$root$selinux_mark"
+  said=$(rpm -U "$bundle/$1" 2>&1) ||
+    fail $exit_host selinux-package "$1 cannot be installed: $said" 'its dependencies (container-selinux, selinux-policy) must be there'
+}
+
+remove_selinux_package() {
+  [ -f "$root$selinux_mark" ] || return 0
+  if has rpm; then rpm -e k3s-selinux >/dev/null 2>&1 || :; fi
+  rm -f -- "$root$selinux_mark"
+}
+
 apply_selinux() {
   [ -n "$live" ] && [ "${INSTALL_K3S_SKIP_SELINUX_RPM-}" != true ] || return 0
   if selinux_enforces && ! has_selinux_policy && has rpm; then
     package=$(selinux_package)
-    [ -z "$package" ] || rpm -U --quiet "$bundle/$package" ||
-      fail $exit_host selinux-package "$package cannot be installed" 'its dependencies (container-selinux) must be there'
+    [ -z "$package" ] || install_selinux_package "$package"
   fi
   if has restorecon; then
     for path in $changed; do restorecon "$root$path" 2>/dev/null || :; done

@@ -20,6 +20,7 @@ run_uninstall() {
 }
 
 remove_shared() {
+  remove_selinux_package
   for name in kubectl crictl ctr; do
     link=$root$bin_dir/$name
     [ ! -L "$link" ] || [ "$(readlink "$link")" != k3s ] || rm -f -- "$link"

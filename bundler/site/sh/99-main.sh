@@ -15,7 +15,7 @@ on_exit() { # STATUS
     for path in $changed; do rm -rf -- "$root$path$staged_suffix"; done
     if [ -n "$state" ]; then
       rm -rf -- "$root$state/transaction.new"
-      [ -d "$root$state/transaction" ] || forget_directories
+      [ -d "$root$state/transaction" ] || forget_first_install
     fi
     for directory in $(printf '%s' "$made" | sort -r); do rmdir -- "$root$directory" 2>/dev/null || :; done
     release_lock

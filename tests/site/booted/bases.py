@@ -13,9 +13,9 @@ Init = Literal["systemd", "openrc"]
 STANDIN_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "zstd")
 """What the stand-in starts. It lies off PATH: a host that has a containerd of its own is another case."""
 
-_VERSION = "2"  # raise it when anything below changes
+_VERSION = "3"  # raise it when anything below changes
 _PACKAGES: dict[Init, tuple[str, ...]] = {
-    "systemd": ("systemd", "systemd-sysv", "dbus"),
+    "systemd": ("systemd", "systemd-sysv", "dbus", "rpm", "sudo"),
     "openrc": ("openrc", "sysvinit-core"),
 }
 _EVERYWHERE = ("procps", "iproute2", "iptables", "kmod", "containerd", "runc", "zstd", "busybox-static")

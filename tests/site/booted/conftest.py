@@ -16,6 +16,7 @@ import pytest
 from tests.real.packages import PackagesUnavailableError, install
 from tests.site.booted.bases import BaseUnavailableError, Init, base
 from tests.site.booted.hosts import Host, boot
+from tests.site.booted.policy import PACKAGE, policy_package
 from tests.site.booted.standin import image_archive, standin
 from tests.site.bundles import BundleSpec, build_bundle
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     BootHost = Callable[..., Host]
 
-PACKAGES = ("busybox-static", "gcc", "libc6-dev", "mmdebstrap", "systemd-container")
+PACKAGES = ("busybox-static", "gcc", "libc6-dev", "mmdebstrap", "rpm", "systemd-container")
 OLD, NEW = "v1.34.1+k3s1", "v1.35.0+k3s1"
 OLD_IMAGES = ("docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.12.3")
 NEW_IMAGES = ("docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.13.1")
@@ -76,7 +77,8 @@ def stick(host_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     `old` and `new` are two releases one minor apart, `carrying` has files for places of their own and image digests,
     `newer` is `old` with images of `new`, `unwatched` a release that imports images when it starts only,
-    `lacking` promises an image it does not carry.
+    `policy` has a package of SELinux's policy, `unfit-policy` one that needs another, `lacking` promises an image it
+    does not carry.
     """
     work = tmp_path_factory.mktemp("standin")
     media = tmp_path_factory.mktemp("stick")
@@ -102,6 +104,9 @@ def stick(host_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Path
     unwatched = "v1.31.4+k3s1"
     build_bundle(media / "unwatched", replace(old, release=unwatched, binaries={"amd64": standin(work, unwatched)}))
     build_bundle(media / "carrying", replace(old, extra=CARRIED, facts=CARRIED_FACTS))
+    build_bundle(media / "policy", replace(old, extra={PACKAGE: policy_package(work / "rpm")}))
+    unfit = policy_package(work / "unfit", "container-selinux")
+    build_bundle(media / "unfit-policy", replace(old, extra={PACKAGE: unfit}))
     build_bundle(media / "lacking", replace(old, images=(*OLD_IMAGES, "docker.io/rancher/absent:1")))
     return media
 

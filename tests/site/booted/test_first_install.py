@@ -172,6 +172,23 @@ def test_sudos_path_without_usr_local_bin_is_enough(systemd_host: Host) -> None:
     assert systemd_host.is_active()
 
 
+def test_a_user_is_told_how_to_call_it_through_sudo(systemd_host: Host) -> None:
+    systemd_host.write("/etc/sudoers.d/site", "nobody ALL=(ALL) NOPASSWD:SETENV: ALL\n", 0o440)
+    user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    before = systemd_host.changes()
+    done = systemd_host.run(*user, "sh", f"{STICK}/old/install.sh", environment=AGENT)
+    assert (done.status, "error[not-root]" in done.err) == (5, True), str(done)
+    command = f"sudo --preserve-env=K3S_TOKEN,K3S_URL sh {STICK}/old/install.sh"
+    assert f"with the same arguments: {command}\n" in done.err
+    assert systemd_host.changes() == before
+    done = systemd_host.run(*user, *command.split(), "--timeout=60", "--settle=1", environment=AGENT)
+    assert done.status == 0, str(done)
+    assert systemd_host.is_active("k3s-agent")
+    done = systemd_host.run(*user, "/usr/local/bin/k3s-agent-uninstall.sh")
+    assert done.status == 0, str(done)
+    assert systemd_host.changes() == before
+
+
 def test_a_noexec_stick_and_a_useless_tmp_are_enough(systemd_host: Host) -> None:
     systemd_host.shell(f"mount -o remount,bind,ro,noexec {STICK}; mount -t tmpfs -o noexec,size=4k none /tmp")
     systemd_host.run("sh", "-c", "dd if=/dev/zero of=/tmp/full bs=4k count=4")

@@ -21,6 +21,16 @@ SELINUX = (  # /sys itself takes no new directory
     "mkdir -p /run/fs/selinux /run/fs/cgroup; mount --rbind /sys/fs/cgroup /run/fs/cgroup;"
     " echo 1 >/run/fs/selinux/enforce; mount --rbind /run/fs /sys/fs; "
 )
+V1_WITHOUT_MEMORY = (
+    "mount -t tmpfs none /sys/fs/cgroup; cover /proc/cgroups '#subsys_name hierarchy num_cgroups enabled\n"
+    "cpuset\t1\t9\t1\ncpu\t2\t9\t1\nmemory\t3\t9\t0'"
+)
+V2_WITHOUT_MEMORY = "mount -t tmpfs none /sys/fs/cgroup; echo cpuset cpu io pids >/sys/fs/cgroup/cgroup.controllers"
+WITHOUT_MODULES = "[ ! -d /sys/module ] || mount -t tmpfs none /sys/module; shim modprobe 'exit 1'; "
+LISTEN = (
+    "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, LocalPort => {port}, ReuseAddr => 1) or die;"
+    ' sleep 600\' >/dev/null 2>&1 & until grep -q ":$(printf %04X {port}) " /proc/net/tcp; do sleep 0.1; done'
+)
 ODDITIES = [
     # name, severity, what makes the host so, arguments
     ("clock", "error", "shim date '[ \"$*\" != \"-u +%s\" ] || { echo 1000; exit; }'", ""),
@@ -33,18 +43,27 @@ ODDITIES = [
     ("node-name", "error", "true", "--node-name under_score"),
     ("nameserver", "warning", "cover /etc/resolv.conf '# none'", ""),
     ("range-taken", "error", "ip route replace 10.42.0.0/16 dev site0", ""),
+    ("port-taken", "error", LISTEN.format(port=2380), "--cluster-init"),
+    ("port-taken", "error", LISTEN.format(port=5001), "--embedded-registry"),
     ("firewalld", "warning", "systemd-run -q --unit=firewalld sleep 600 || :", ""),
     ("foreign-k3s", "error", "mount -t tmpfs none /usr/local/bin; echo other >/usr/local/bin/k3s", ""),
     ("other-role", "error", "mount -t tmpfs none /etc/init.d; echo other >/etc/init.d/k3s-agent", ""),
     ("docker-absent", "error", "true", "--docker"),
     ("path", "warning", "true", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"),
     ("config-elsewhere", "warning", "true", "--config /root/k3s.yaml"),
+    ("cgroups", "error", V1_WITHOUT_MEMORY, ""),
+    ("cgroups", "error", V2_WITHOUT_MEMORY, ""),
+    ("wireguard", "error", WITHOUT_MODULES, "--flannel-backend wireguard-native"),
+    ("wireguard", "error", WITHOUT_MODULES, "--flannel-backend=wireguard-native"),
+    ("wireguard", "error", WITHOUT_MODULES + "config flannel-backend: '\"wireguard-native\"'", ""),
     ("selinux-policy", "error", SELINUX, ""),
     ("selinux-policy", "warning", SELINUX + "export INSTALL_K3S_SELINUX_WARN=true", ""),
 ]  # fmt: skip
 FUNCTIONS = f"""
 mkdir -p {FAKE}
 shim() {{ printf '#!/bin/sh\\n%s\\nexec /bin/%s "$@"\\n' "$2" "$1" >{FAKE}/$1; chmod +x {FAKE}/$1; }}
+config() {{ cp -a /etc {FAKE}/etc; mkdir -p {FAKE}/etc/rancher/k3s; echo "$*" >{FAKE}/etc/rancher/k3s/config.yaml
+mount --bind {FAKE}/etc /etc; }}
 cover() {{ printf '%s\\n' "$2" | sed '/^$/d' >{FAKE}/covered; mount --bind {FAKE}/covered "$1"; }}
 """
 
@@ -81,10 +100,16 @@ def test_what_is_odd_about_a_host_is_said_by_name(
     finally:
         odd_host.run("ip", "route", "del", "10.42.0.0/16")
         odd_host.run("systemctl", "stop", "firewalld")
+        odd_host.run("pkill", "-x", "perl")
     assert found.get(name) == severity, found
-    assert set(found) - {"preflight"} <= {name, "nameserver", "br-netfilter", "path"}, found
+    assert set(found) - {"preflight"} <= {name, "nameserver", "br-netfilter", "path", "config-kept"}, found
     assert status == (5 if severity == "error" else 0)
     assert odd_host.changes() == before
+
+
+def test_wireguard_native_is_let_pass_where_the_module_is(odd_host: Host) -> None:
+    status, found = problems(odd_host, "shim modprobe 'exit 0'", "--flannel-backend wireguard-native")
+    assert (status, "wireguard" in found) == (0, False), found
 
 
 def test_an_ordinary_host_is_told_nothing_but_what_is_true(odd_host: Host) -> None:
