@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.site.booted.hosts import Host
+    from tests.site.booted.hosts import Host, Outcome
 
 FAKE = "/run/fake"
 SELINUX = (  # /sys itself takes no new directory
@@ -31,6 +31,10 @@ LISTEN = (
     "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, LocalPort => {port}, ReuseAddr => 1) or die;"
     ' sleep 600\' >/dev/null 2>&1 & until grep -q ":$(printf %04X {port}) " /proc/net/tcp; do sleep 0.1; done'
 )
+OTHER_CONTAINERD = (
+    "mkdir -p /run/containerd; mount -t tmpfs none /run/containerd; perl -MIO::Socket::UNIX -e"
+    " 'IO::Socket::UNIX->new(Listen => 1, Local => \"/run/containerd/containerd.sock\") or die'"
+)
 ODDITIES = [
     # name, severity, what makes the host so, arguments
     ("clock", "error", "shim date '[ \"$*\" != \"-u +%s\" ] || { echo 1000; exit; }'", ""),
@@ -46,6 +50,9 @@ ODDITIES = [
     ("port-taken", "error", LISTEN.format(port=2380), "--cluster-init"),
     ("port-taken", "error", LISTEN.format(port=5001), "--embedded-registry"),
     ("firewalld", "warning", "systemd-run -q --unit=firewalld sleep 600 || :", ""),
+    ("ufw", "warning", "systemd-run -q --unit=ufw sleep 600 || :", ""),
+    ("nm-cloud-setup", "warning", "systemd-run -q --unit=nm-cloud-setup sleep 600 || :", ""),
+    ("other-containerd", "warning", OTHER_CONTAINERD, ""),
     ("foreign-k3s", "error", "mount -t tmpfs none /usr/local/bin; echo other >/usr/local/bin/k3s", ""),
     ("other-role", "error", "mount -t tmpfs none /etc/init.d; echo other >/etc/init.d/k3s-agent", ""),
     ("docker-absent", "error", "true", "--docker"),
@@ -75,15 +82,20 @@ def odd_host(stick: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     host.down()
 
 
-def problems(host: Host, oddity: str = "true", arguments: str = "") -> tuple[int, dict[str, str]]:
-    """Run the check on a host that is odd; return its status and each problem's severity."""
+def check(host: Host, oddity: str, arguments: str = "") -> Outcome:
+    """Run the check on a host that is odd."""
     path = arguments.removeprefix("PATH=") if arguments.startswith("PATH=") else f"{FAKE}:{PATH}"
     words = "" if arguments.startswith("PATH=") else arguments
     script = (
         f"mount -t tmpfs none /run/lock; {FUNCTIONS} mount -t tmpfs none {FAKE}; {oddity}\n"
         f"PATH={path} sh {STICK}/old/install.sh --check --json server {words}"
     )
-    done = host.run("unshare", "--mount", "sh", "-euc", script)
+    return host.run("unshare", "--mount", "sh", "-euc", script)
+
+
+def problems(host: Host, oddity: str = "true", arguments: str = "") -> tuple[int, dict[str, str]]:
+    """Return the status of the check and each problem's severity."""
+    done = check(host, oddity, arguments)
     events = [json.loads(line) for line in done.out.splitlines()]
     assert events, str(done)
     assert all(event["hint"] for event in events if event["event"] == "error"), str(done)
@@ -99,12 +111,30 @@ def test_what_is_odd_about_a_host_is_said_by_name(
         status, found = problems(odd_host, oddity, arguments)
     finally:
         odd_host.run("ip", "route", "del", "10.42.0.0/16")
-        odd_host.run("systemctl", "stop", "firewalld")
+        odd_host.run("systemctl", "stop", "firewalld", "ufw", "nm-cloud-setup")
         odd_host.run("pkill", "-x", "perl")
     assert found.get(name) == severity, found
     assert set(found) - {"preflight"} <= {name, "nameserver", "br-netfilter", "path", "config-kept"}, found
     assert status == (5 if severity == "error" else 0)
     assert odd_host.changes() == before
+
+
+@pytest.mark.parametrize(
+    ("host", "oddity", "file"),
+    [
+        ("Alpine", "config x: y; touch /etc/update-extlinux.conf", "/etc/update-extlinux.conf"),
+        ("Raspberry Pi", "shim grep 'case $* in *device-tree*) exit 0;; esac'", "/boot/cmdline.txt"),
+        ("any", "true", "boot the kernel with cgroup_memory=1"),
+    ],
+)
+def test_a_missing_memory_controller_has_the_remedy_of_its_system(
+    odd_host: Host, host: str, oddity: str, file: str
+) -> None:
+    done = check(odd_host, f"{V1_WITHOUT_MEMORY}; {oddity}")
+    hints = [event["hint"] for event in map(json.loads, done.out.splitlines()) if event["name"] == "cgroups"]
+    assert len(hints) == 1, host
+    assert file in hints[0]
+    assert "cgroup_enable=memory" in hints[0]
 
 
 def test_wireguard_native_is_let_pass_where_the_module_is(odd_host: Host) -> None:
