@@ -20,13 +20,23 @@ if TYPE_CHECKING:
 
     from tests.command import CommandLine
 
+FILES = """\
+files:
+  - {source: site-ca.pem, target: /etc/ssl/site-ca.pem}
+  - {source: site-ca.pem, target: data-dir/agent/etc/kubelet.conf.d/10-site.conf, mode: "600", role: server}
+  - {source: site-ca.pem, target: /etc/agent, role: agent}
+"""
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Path]:
     """A whole bundle of three architectures; tests work on copies."""
     with Upstream() as upstream:
         command = command_for(tmp_path_factory.mktemp("made") / "builder", upstream)
-        return command, command.build(command.recipe(extra="docker.io/example/hello:1.0"))
+        recipe = command.recipe(extra="docker.io/example/hello:1.0")
+        recipe.write_text(recipe.read_text() + FILES)
+        (recipe.parent / "site-ca.pem").write_text("certificate\n")
+        return command, command.build(recipe)
 
 
 @pytest.fixture
@@ -46,6 +56,10 @@ def test_a_built_bundle_installs_as_it_lies(stick: Path, tmp_path: Path, arch: s
     assert {path.name: path.read_bytes() for path in images.iterdir()} == carried
     for name in ("registries.yaml", "config.yaml"):
         assert site.read(f"/etc/rancher/k3s/{name}") == (stick / "etc" / name).read_text()
+    assert site.read("/etc/ssl/site-ca.pem") == "certificate\n"
+    drop_in = site.root / "var/lib/rancher/k3s/agent/etc/kubelet.conf.d/10-site.conf"
+    assert (drop_in.read_text(), drop_in.stat().st_mode & 0o777) == ("certificate\n", 0o600)
+    assert not (site.root / "etc/agent").exists()
     receipt = site.read("/var/lib/k3s-bundler/k3s/receipt")
     assert "image=docker.io/example/hello:1.0\n" in receipt
     assert site.run(stick, "--status").status == 0

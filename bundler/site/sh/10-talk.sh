@@ -46,7 +46,7 @@ fail() { # CODE NAME TEXT HINT
 }
 
 json_text() { # TEXT: for a JSON string
-  printf '%s' "$1" | tr '\n\t\r' '   ' | sed 's/\\/\\\\/g; s/"/\\"/g'
+  printf '%s' "$1" | tr '\001-\037' ' ' | sed 's/\\/\\\\/g; s/"/\\"/g'
 }
 
 human_size() { # BYTES

@@ -140,6 +140,8 @@ put_back_service() { # JOURNAL
     forget_service
   fi
   if [ -n "$live" ] && [ "$(values_of active "$1")" = yes ]; then
+    # However short the new version's time was: the old one has time to come up.
+    [ "$timeout" -ge 120 ] || timeout=120
     restart_service && await_ready || return 1
   fi
 }

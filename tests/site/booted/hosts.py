@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STICK = "/media/stick"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OPENRC_BOOT = Path(__file__).with_name("openrc-boot.sh")
-_BOOT_SECONDS = 60
+_BOOT_SECONDS = 180
 _NETWORK = (  # k3s needs a default route; this one leads nowhere
     "ip link add site0 type veth peer name site1; ip link set site0 up; ip link set site1 up;"
     "ip address add 203.0.113.10/24 dev site0; ip route add default via 203.0.113.1"
@@ -72,7 +72,7 @@ class Host:
         """The host's root file system, without what is mounted in it."""
         return self.directory / "root"
 
-    def run(self, *words: str, environment: dict[str, str] | None = None, seconds: float = 120) -> Outcome:
+    def run(self, *words: str, environment: dict[str, str] | None = None, seconds: float = 300) -> Outcome:
         """Run a command in the host, as root with a clean environment."""
         given = {"PATH": PATH, "HOME": "/root", "TERM": "dumb", **(environment or {})}
         done = subprocess.run(
@@ -226,7 +226,7 @@ class Host:
         except subprocess.TimeoutExpired:
             for pid in reversed(self.pids):
                 _kill(pid, signal.SIGKILL)
-            self._holder.wait(10)
+            self._holder.wait(60)
 
 
 def boot(init: Init, base: Path, directory: Path, stick: Path, *arguments: str) -> Host:

@@ -42,7 +42,7 @@ def test_a_taken_port_is_refused_and_its_holder_named(systemd_host: Host) -> Non
     systemd_host.shell(
         "perl -MIO::Socket::INET -e"
         " '$s = IO::Socket::INET->new(Listen => 1, LocalPort => 6443, ReuseAddr => 1) or die; sleep 600'"
-        " >/dev/null 2>&1 & for i in $(seq 50); do grep -q ':192B ' /proc/net/tcp && break; sleep 0.1; done"
+        " >/dev/null 2>&1 & for i in $(seq 600); do grep -q ':192B ' /proc/net/tcp && break; sleep 0.1; done"
     )
     done = refused(systemd_host, "port-taken")
     assert "6443" in done.err

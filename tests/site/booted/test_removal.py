@@ -87,7 +87,7 @@ def test_killall_and_uninstall_leave_another_containerd_alone(systemd_host: Host
     systemd_host.shell(
         "mkdir -p /srv/other; mount -t tmpfs none /srv/other; cd /srv/other; cp /opt/standin/bin/* .;"
         "PATH=/srv/other:$PATH setsid ./containerd --root /srv/other/root --state /run/other --address /run/other.sock"
-        " >/srv/other/log 2>&1 & for i in $(seq 100); do [ -S /run/other.sock ] && break; sleep 0.1; done"
+        " >/srv/other/log 2>&1 & for i in $(seq 600); do [ -S /run/other.sock ] && break; sleep 0.1; done"
     )
     other = systemd_host.processes("/run/other.sock")
     assert len(other) == 1

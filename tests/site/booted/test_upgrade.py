@@ -19,7 +19,7 @@ INSTALLED = ("/usr/local/bin", "/etc/rancher", "/etc/systemd/system", "/etc/init
 
 UNTIL_SWITCHED = (  # an upgrade in the background, its binary switched, its service starting
     f"setsid sh {STICK}/new/install.sh --timeout 60 >/dev/null 2>&1 &"
-    f" for i in $(seq 200); do /usr/local/bin/k3s --version | grep -q -F {NEW} && break; sleep 0.1; done; sleep 1;"
+    f" for i in $(seq 600); do /usr/local/bin/k3s --version | grep -q -F {NEW} && break; sleep 0.1; done; sleep 1;"
 )
 
 
@@ -71,7 +71,7 @@ def run_container(host: Host, name: str) -> None:
     host.shell(CONTAINERS_ALLOWED)
     command = f"ctr -n k8s.io run -d --snapshotter native {OLD_IMAGES[0]} {name} /bin/busybox sleep 600"
     host.shell(f"/usr/local/bin/k3s {command}")
-    host.shell("for i in $(seq 100); do pgrep -f '^/bin/busybox sleep' && break; sleep 0.1; done")
+    host.shell("for i in $(seq 600); do pgrep -f '^/bin/busybox sleep' && break; sleep 0.1; done")
 
 
 CONTAINERS_ALLOWED = (  # systemd-nspawn gives its host the v1 controllers read-only
@@ -96,8 +96,9 @@ def test_openrc_goes_back_by_itself_too(boot_host: BootHost, fault: str, name: s
 def goes_back(host: Host, fault: str, name: str) -> None:
     assert host.install("old").status == 0
     before = installed(host)
-    host.faults(f"{fault} {NEW} 2" if fault == "crash" else f"{fault} {NEW}")
-    done = host.install("new", "--timeout", "5", "--settle", "4")
+    host.faults(f"{fault} {NEW} 15" if fault == "crash" else f"{fault} {NEW}")  # after the rest of the proof
+    seconds = {"crash": "60", "noimport": "20"}.get(fault, "5")
+    done = host.install("new", "--timeout", seconds, "--settle", "40")
     assert done.status == 7, str(done)
     assert f"error[{name}]" in done.err, str(done)
     assert installed(host) == before
