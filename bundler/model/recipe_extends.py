@@ -22,6 +22,8 @@ ADDS = "+"
 PATH_FORMAT = "path-from-recipe"
 """JSON Schema format of texts that are paths from the folder of the recipe that writes them."""
 
+_VARIABLE = "\\$\\{"
+
 Schema: TypeAlias = dict[str, Any]
 
 
@@ -123,7 +125,10 @@ def path_from(folder: str, text: str) -> str:
 
 
 def for_editors(schema: Schema) -> Schema:
-    """Say in a schema what extending allows: required keys may be the base's, and `key+` adds to its list."""
+    """Say in a schema what a file may hold that is more than itself, for editors look at one file alone.
+
+    Required keys may be the base's, `key+` adds to its list, and a text may hold variables.
+    """
     required = schema["required"]
     whole = {key: value for key, value in schema.items() if key != "required"}
     whole |= {"if": {"required": [EXTENDS]}, "then": {}, "else": {"required": required}}
@@ -136,6 +141,11 @@ def _with_adding(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     copy = {key: _with_adding(value) for key, value in part.items()}
+    if isinstance(part.get("pattern"), str):
+        copy["pattern"] = f"{part['pattern']}|{_VARIABLE}"
+    if isinstance(part.get("enum"), list) and part.get("type") == "string":
+        copy = {key: value for key, value in copy.items() if key != "enum"}
+        copy["anyOf"] = [{"enum": part["enum"]}, {"pattern": _VARIABLE}]
     properties = part.get("properties")
     lists = [name for name, each in properties.items() if each.get("type") == "array"] if properties else []
     if lists and part.get("additionalProperties") is False:

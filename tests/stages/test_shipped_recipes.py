@@ -11,26 +11,35 @@ import jsonschema
 import pytest
 import yaml
 
+from bundler.cli.shipped import shipped_recipes, summary
 from bundler.model.recipe import recipe_schema
 from bundler.stages.read import parse_recipe, read_recipe
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+RECIPES = shipped_recipes()
 GUIDE = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
 SCHEMA: dict[str, Any] = json.loads(recipe_schema())
 SHORTEST = "version: 1\nname: edge\nrelease: stable\narch: [arm64]\n"
 
 
 def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"k3s", "minimal", "china"}
+    assert {path.stem for path in RECIPES} >= {
+        "k3s", "minimal", "china", "alpine", "raspberry-pi", "wireguard", "private-registry",
+        "embedded-registry", "upgrade",
+    }  # fmt: skip
+    assert {path.name for path in (ROOT / "recipes").iterdir()} == {
+        path.name if path.parent.name == "recipes" else path.stem for path in RECIPES
+    }
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_is_read_and_bears_its_file_name(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.name == path.stem
-    assert recipe.release == "stable"
-    assert recipe.arch == ("amd64", "arm64", "arm")
+    assert recipe.release == "stable" or path.stem == "upgrade"
+    assert recipe.arch == ("amd64", "arm64", "arm") or path.stem == "raspberry-pi"
+    assert summary(path)
+    assert all(len(line) <= 120 for line in path.read_text().splitlines())
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
