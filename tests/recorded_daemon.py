@@ -36,7 +36,8 @@ class RecordedDaemon:
     `info` is what /info says, `save` the tar that every save gives; names with `absent` in them cannot be pulled.
     `pulled`, `saved` and `removed` are the names asked for, `platforms` what each save asked for, `logins` what came in
     X-Registry-Auth. `refusal` is what every pull ends with, when it is set. `images` is what the daemon says of images
-    by name; `refused_save` is the status and body of every save instead.
+    by name; `refused_save` is the status and body of every save instead, `most_at_once` how many images were there at
+    a time.
     """
 
     info: dict[str, Any]
@@ -50,6 +51,7 @@ class RecordedDaemon:
     refusal: str = ""
     images: dict[str, Any] = field(default_factory=dict)
     refused_save: tuple[int, bytes] | None = None
+    most_at_once: int = 0
 
     def __enter__(self) -> Self:
         self._server = _Server(self)
@@ -107,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.daemon.refusal:
             self._json({"error": self.server.daemon.refusal})
             return
+        daemon = self.server.daemon
+        daemon.most_at_once = max(daemon.most_at_once, len(daemon.pulled) - len(daemon.removed))
         self._answer(200, b'{"status":"Pulling"}\r\n{"status":"Status: Downloaded newer image"}\r\n')
 
     def do_DELETE(self) -> None:

@@ -7,7 +7,7 @@ build goes again.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from bundler.model.reference import parse_reference
 from bundler.store.pulled import left_by_dead_builds, note_pulled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from bundler.engines.access import Endpoint, RegistryAccess
@@ -46,6 +46,7 @@ class DockerEngine:
         """Bring each image once, several at a time. Pulls by digest do not race, whatever the architecture.
 
         Images are saved in groups, each when its images are there, while those of the next ones are still being pulled.
+        Of `jobs` groups and the next one the engine has the images at a time, not of all.
         """
         self.tidy(intake.store)
         # One config is one image, whatever it is called: a second pull could remove it while the first is saved.
@@ -56,15 +57,17 @@ class DockerEngine:
         pulls = ThreadPoolExecutor(jobs, thread_name_prefix="pull")
         saves = ThreadPoolExecutor(jobs, thread_name_prefix="save")
         pulled: list[Future[_Held]] = []
-        tasks = []
+        waiting: set[Future[None]] = set()
         try:
             for group in grouped(list(wanted.values()), min(SAVED_AT_ONCE, sum(layers.values()) // jobs)):
+                if len(waiting) > jobs:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    _raise_first(done)
                 own = [pulls.submit(self._have, image, intake.store, progress) for image in group]
                 pulled += own
-                tasks.append(saves.submit(self._save, group, own, intake, names, progress))
-            done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+                waiting.add(saves.submit(self._save, group, own, intake, names, progress))
+            done, _ = wait(waiting, return_when=FIRST_EXCEPTION)
+            _raise_first(done)
         finally:
             pulls.shutdown(cancel_futures=True)
             saves.shutdown(cancel_futures=True)
@@ -162,6 +165,11 @@ class _Held:
     name: str
     pulled: PulledName | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def _raise_first(done: Iterable[Future[None]]) -> None:
+    for task in done:
+        task.result()
 
 
 def grouped(images: Sequence[LockedImage], limit: int) -> list[tuple[LockedImage, ...]]:

@@ -6,17 +6,21 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING, BinaryIO
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.engines.docker import grouped
+from bundler.engines.daemon import connect
+from bundler.engines.docker import DockerEngine, grouped
 from bundler.engines.intake import Intake
 from bundler.engines.save_stream import MemberNames, take_save_stream
 from bundler.model.digest import Digest, digest_of
 from bundler.model.lock import LockedImage, LockedLayer
-from bundler.progress import SilentTask
+from bundler.progress import Silent, SilentTask
 from bundler.store.store import open_store
 from tests.engines.test_save_stream import COMPRESSOR, COREDNS, PAUSE, TWICE, locked, recorded
+from tests.reach import through
+from tests.recorded_daemon import OVERLAY2, RecordedDaemon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,3 +101,21 @@ def test_layers_that_a_stream_showed_are_packed_once_though_their_names_say_noth
     for each in images:
         take_save_stream(io.BytesIO(data), [each], intake, "the engine", names, SilentTask())
     assert {diff_id: intake.counted[diff_id] for diff_id in wanted} == dict.fromkeys(wanted, 1)
+
+
+# A client of the SDK that is not closed leaves its socket to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("jobs", "most"), [(1, 2), (3, 3)])
+def test_the_engine_has_the_images_of_a_few_groups_at_a_time(
+    jobs: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bundler.engines.docker.SAVED_AT_ONCE", 1)
+    images = [locked(name, "arm64") for name in (PAUSE, COREDNS, TWICE)]
+    intake = Intake(open_store(tmp_path), COMPRESSOR)
+    with RecordedDaemon(OVERLAY2, recorded("docker28-overlay2.names-arm64")) as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.host)
+        DockerEngine(connect(), through(), keep_images=False).pull(images, intake, jobs, Silent())
+    assert not any(intake.lacks(each) for each in images)
+    assert [len(names) for names in daemon.saved] == [1, 1, 1]
+    assert daemon.most_at_once <= most
+    assert sorted(daemon.removed) == sorted(daemon.pulled)
