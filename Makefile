@@ -47,7 +47,7 @@ test-unit: $(STAMP) ## the tests that need nothing but Python, in seconds
 test-site: $(STAMP) ## the installer on booted hosts and under faults (root)
 	$(BIN)/pytest -q -n 2 --dist worksteal -m site
 
-bench: $(STAMP) ## measure against skopeo, docker save and zstd (root, 15 minutes; QUICK=1: two), into docs/performance/
+bench: $(STAMP) ## measure against skopeo, docker save and zstd (root; about 15 minutes on a quiet machine, QUICK=1: two), into docs/performance/
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick,--output docs/performance) $(BENCH_FLAGS)
 
 lint: $(STAMP) ## ruff, mypy, import contracts, shellcheck

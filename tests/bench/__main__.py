@@ -93,7 +93,7 @@ def _contest(
 
 
 def _scale(folder: Path, counts: Sequence[int], mib: int) -> list[Scaled]:
-    place = folder / f"scale-{max(counts)}-{mib}"
+    place = folder / f"many-{max(counts)}-{mib}"
     if load(place) is None:
         print("making the corpus of many images", file=sys.stderr)
         _make("tests.bench.scale", place, str(max(counts)), str(mib))

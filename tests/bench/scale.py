@@ -91,8 +91,9 @@ def synthetic(folder: Path) -> Corpus:
 def _layer(seed: str, size: int) -> tuple[Layer, int]:
     dice = random.Random(seed)
     words = [dice.randbytes(_WORD) for _ in range(_POOL)]
-    page = [b"".join(dice.choices(words, k=_PAGE // _WORD)) + dice.randbytes(_PAGE // 4) for _ in range(1024)]
-    content = b"".join(dice.choices(page, k=size // len(page[0]))) if size > len(page[0]) * 1024 * 4 else b"".join(page)
+    # No page comes twice: zstd's long distances would make a layer of a few megabytes of any size.
+    pages = (b"".join(dice.choices(words, k=_PAGE // _WORD)) + dice.randbytes(_PAGE // 4) for _ in range(size // _PAGE))
+    content = b"".join(pages)
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.GNU_FORMAT) as tree:
         member = tarfile.TarInfo("srv/content")
