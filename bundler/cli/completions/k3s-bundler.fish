@@ -75,7 +75,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l jobs -x -d 'trans
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l locked -d 'refuse a missing or outdated lock instead of writing it'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l replace -d 'replace the bundle when it is there already'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l archive -d 'also write the bundle as one tar, with its checksum'
-complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l keep-images -d 'leave pulled images in the Docker engine'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l keep-images -d 'leave pulled and built images in the Docker engine'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -s n -l dry-run -d 'say what would be done, as `plan` does'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l json -d 'print one JSON document instead of the folder'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using; and test $_shtab_k3s_bundler_npos -eq 0' -a plan -d 'plan: say what a build would fetch and how much room it needs; nothing is written but the cache of small things.'

@@ -59,7 +59,7 @@ _shtab_k3s_bundler_build_options=(
   "--locked[refuse a missing or outdated lock instead of writing it]"
   "--replace[replace the bundle when it is there already]"
   "--archive[also write the bundle as one tar, with its checksum]"
-  "--keep-images[leave pulled images in the Docker engine]"
+  "--keep-images[leave pulled and built images in the Docker engine]"
   {-n,--dry-run}"[say what would be done, as \`plan\` does]"
   "--json[print one JSON document instead of the folder]"
   ":recipe file, or the name of a shipped recipe:"
