@@ -51,6 +51,8 @@ class RecordedDaemon:
     refusal: str = ""
     images: dict[str, Any] = field(default_factory=dict)
     refused_save: tuple[int, bytes] | None = None
+    build: bytes = b""
+    """What every build is told, one JSON document a line."""
     most_at_once: int = 0
 
     def __enter__(self) -> Self:
@@ -94,12 +96,18 @@ class _Handler(BaseHTTPRequestHandler):
             daemon.saved.append(query["names"])
             daemon.platforms.append(query.get("platform", [None])[0])
             self._answer(*(daemon.refused_save or (200, daemon.save)))
+        elif path == "/images/json":
+            self._json([])
         elif (name := path.removeprefix("/images/").removesuffix("/json")) in daemon.images:
             self._json(daemon.images[name])
         else:
             self._json({"message": "No such image"}, 404)
 
     def do_POST(self) -> None:
+        if urlsplit(self.path).path.endswith("/build"):
+            self._pass_over_chunks()
+            self._answer(200, self.server.daemon.build)
+            return
         query = parse_qs(urlsplit(self.path).query)
         if self.server.daemon.absent and self.server.daemon.absent in query["fromImage"][0]:
             self._json({"message": "manifest unknown"}, 404)
@@ -112,6 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         daemon = self.server.daemon
         daemon.most_at_once = max(daemon.most_at_once, len(daemon.pulled) - len(daemon.removed))
         self._answer(200, b'{"status":"Pulling"}\r\n{"status":"Status: Downloaded newer image"}\r\n')
+
+    def _pass_over_chunks(self) -> None:
+        while size := int(self.rfile.readline(), 16):
+            self.rfile.read(size + 2)
+        self.rfile.readline()
 
     def do_DELETE(self) -> None:
         self.server.daemon.removed.append(re.sub(r"^.*?/images/", "", unquote(urlsplit(self.path).path)))
