@@ -26,6 +26,9 @@ README = "README.txt"
 IMAGE_LIST = "k3s-images.txt"  # not below images/: k3s would pull what such a file there names
 REGISTRIES = "etc/registries.yaml"
 CONFIG = "etc/config.yaml"
+CONFIG_SERVER = "etc/config-server.yaml"
+CONFIG_FIRST_SERVER = "etc/config-first-server.yaml"
+CONFIG_AGENT = "etc/config-agent.yaml"
 ARCHIVES = "images/"
 """What the paths of all image archives begin with."""
 

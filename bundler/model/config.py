@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
+from bundler.model.flag_values import value_mistakes
 from bundler.model.strict import FrozenMapping, several, together
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _REFUSED = {
     "token": _TOKEN,
     "t": _TOKEN,
     "agent-token": "is a secret, and secrets do not belong in a recipe: write agent-token-file",
+    "cluster-secret": _TOKEN,
     "etcd-s3-access-key": _SECRET,
     "etcd-s3-secret-key": _SECRET,
     "etcd-s3-session-token": _SECRET,
@@ -46,7 +48,8 @@ _REFUSED = {
 }
 
 
-def _key(text: str) -> str:
+def config_key(text: str) -> str:
+    """Check the form of a key; raises ValueError. Whether k3s has such a flag is asked in `bundler.model.flags`."""
     if why := _REFUSED.get(text):
         raise ValueError(why)
     if not _KEY.fullmatch(text) or len(text) > 80:
@@ -92,6 +95,16 @@ def _why_no_text(text: str) -> str | None:
     return None
 
 
+def _mistakes(config: Any) -> list[tuple[Path, str]]:
+    components = _components_disabled(config)
+    readable = {
+        key: value
+        for key, value in (config.items() if isinstance(config, Mapping) else ())
+        if not any(map(_why_no_scalar, value if isinstance(value, tuple) else (value,)))
+    }
+    return components + value_mistakes(readable)  # never quotes a value that may hold an account
+
+
 def _components_disabled(config: Any) -> list[tuple[Path, str]]:
     """Find components that are disabled here: only under components.disable are their images left out too."""
     value = config.get("disable") if isinstance(config, Mapping) else None
@@ -121,7 +134,7 @@ _SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "integer", "boolean"]}
 
 Config = Annotated[
     FrozenMapping[
-        Annotated[str, AfterValidator(_key)],
+        Annotated[str, AfterValidator(config_key)],
         Annotated[
             ConfigValue,
             PlainValidator(_value),
@@ -129,6 +142,6 @@ Config = Annotated[
             WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}]}),
         ],
     ],
-    together(_components_disabled),
+    together(_mistakes),
 ]
 """k3s's config.yaml inside a pydantic model."""

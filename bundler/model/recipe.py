@@ -19,11 +19,11 @@ from bundler.model.recipe_files import FileToCarry, SourcePath
 from bundler.model.recipe_images import Images
 from bundler.model.recipe_manifests import ManifestPattern
 from bundler.model.recipe_mistakes import findings
-from bundler.model.recipe_site import Site
+from bundler.model.recipe_site import Site, site_mistakes
 from bundler.model.recipe_sources import Sources
 from bundler.model.recipe_variables import Variables
 from bundler.model.release import is_channel, is_tag
-from bundler.model.strict import Strict, no_repeats, nothing
+from bundler.model.strict import Strict, no_repeats, nothing, together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,7 +133,7 @@ class Recipe(Strict):
     )
     components: Components = Field(default_factory=Components, description="what k3s brings along")
     images: Images = Field(default_factory=Images, description="which images are carried, and how")
-    site: Site = Field(default_factory=Site, description="what nodes are told")
+    site: Annotated[Site, together(site_mistakes)] = Field(default_factory=Site, description="what nodes are told")
     manifests: Annotated[tuple[ManifestPattern, ...], no_repeats(str)] = Field(
         default=(),
         description="manifests that k3s deploys by itself, from the folder of the recipe: files, folders, globs; "

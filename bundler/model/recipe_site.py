@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from bundler.model.config import Config
+from pydantic import AfterValidator, Field
+
+from bundler.model.config import Config, ConfigValue, config_key
+from bundler.model.flags import FLAGS, NODE_ROLES, NodeRole, knows, plain_name, why_unknown
 from bundler.model.registries import Registries
-from bundler.model.strict import Strict, nothing
+from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing
+
+if TYPE_CHECKING:
+    from bundler.model.marked_yaml import Path
+
+Section = Literal["config", "server", "first_server", "agent"]
+
+SECTIONS: dict[Section, tuple[NodeRole, ...]] = {
+    "config": ("server", "agent"),
+    "server": ("server",),
+    "first_server": ("server",),
+    "agent": ("agent",),
+}
+"""The parts of `site` that hold flags, and whose nodes read them."""
+
+
+def _unknown_flag(name: str) -> str:
+    config_key(name)
+    if name in FLAGS:
+        raise ValueError("is a flag k3s-bundler knows: it needs no leave, remove it here")
+    return name
 
 
 class Site(Strict):
@@ -17,6 +41,92 @@ class Site(Strict):
     )
     config: Config = Field(
         default_factory=nothing,
+        description="flags of k3s without their dashes, for /etc/rancher/k3s/config.yaml of every node; each role gets "
+        "those it knows",
         examples=[{"write-kubeconfig-mode": "0644", "tls-san": ["k3s.example"]}],
-        description="goes to /etc/rancher/k3s/config.yaml: flags of k3s without their dashes",
     )
+    server: Config = Field(
+        default_factory=nothing,
+        description="the same for servers, over site.config: a key stands instead of the one there, key+ adds to it",
+        examples=[{"tls-san": ["k3s.example"]}],
+    )
+    first_server: Config = Field(
+        default_factory=nothing,
+        description="the same for the server that joins no other one, over site.server",
+        examples=[{"cluster-init": True}],
+    )
+    agent: Config = Field(
+        default_factory=nothing,
+        description="the same for agents, over site.config",
+        examples=[{"node-label+": ["role=worker"]}],
+    )
+    unknown_flags: FrozenMapping[
+        Annotated[str, AfterValidator(_unknown_flag)],
+        Annotated[tuple[NodeRole, ...], Field(min_length=1), no_repeats(str)],
+    ] = Field(
+        default_factory=nothing,
+        description="flags that your release of k3s has and this k3s-bundler does not know: the roles that know them",
+        examples=[{"new-flag": ["server", "agent"]}],
+    )
+
+    def section(self, name: Section) -> Mapping[str, ConfigValue]:
+        """Give one of the parts that hold flags."""
+        parts = {
+            "config": self.config,
+            "server": self.server,
+            "first_server": self.first_server,
+            "agent": self.agent,
+        }
+        return parts[name]
+
+
+def site_mistakes(site: Any) -> list[tuple[Path, str]]:
+    """Find, in `site` as written, what only shows when its parts are seen together."""
+    if not isinstance(site, Mapping):
+        return []
+    unknown = {
+        name: roles if isinstance(roles, tuple) else NODE_ROLES  # the type says what is wrong with the roles
+        for name, roles in _mapping(site, "unknown_flags").items()
+    }
+    return [
+        mistake
+        for name, roles in SECTIONS.items()
+        for mistake in _section_mistakes(name, _mapping(site, name), roles, unknown)
+    ]
+
+
+def _section_mistakes(
+    section: Section,
+    config: Mapping[str, Any],
+    roles: tuple[NodeRole, ...],
+    unknown: Mapping[str, tuple[NodeRole, ...]],
+) -> Iterator[tuple[Path, str]]:
+    for key in config:
+        name, place = plain_name(key), (section, key, KEY)
+        if not _well_formed(key):
+            continue  # the type says so
+        if name not in FLAGS and name not in unknown:
+            yield place, why_unknown(name)
+        elif not any(knows(role, name, unknown) for role in roles):
+            yield place, f"is a flag that {roles[0]}s do not know: write it under {_where(roles[0])}"
+        elif key != name and name in config:
+            yield place, f"stands beside {name}: write one list"
+    if section == "first_server" and "server" in config:
+        yield (section, "server", KEY), "makes it a server that joins another: write it under site.server"
+
+
+def _well_formed(key: str) -> bool:
+    try:
+        config_key(key)
+    except ValueError:
+        return False
+    return True
+
+
+def _where(role: NodeRole) -> str:
+    return "site.server" if role == "agent" else "site.agent"
+
+
+def _mapping(site: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = site.get(name)
+    return found if isinstance(found, Mapping) else {}

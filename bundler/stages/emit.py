@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from bundler.errors import CacheDamagedError
 from bundler.model.bundle import (
-    CONFIG,
     FACTS,
     IMAGE_LIST,
     INSTALLER,
@@ -22,7 +21,7 @@ from bundler.model.bundle import (
     facts_text,
 )
 from bundler.model.digest import digest_from_hex
-from bundler.site.config import config_yaml
+from bundler.site.config import config_files
 from bundler.site.installer import install_script
 from bundler.site.readme import readme_text
 from bundler.site.registries import registries_yaml
@@ -64,7 +63,8 @@ def emit(
         digest_names=lock.digest_names,
     )
     folder.write(REGISTRIES, registries_yaml(recipe.site.registries))
-    folder.write(CONFIG, config_yaml(recipe.site.config, recipe.components.disable))
+    for path, text in config_files(recipe.site, recipe.components.disable).items():
+        folder.write(path, text)
     folder.write(INSTALLER, install_script())
     folder.write(README, readme_text(bundle))
     folder.write(FACTS, facts_text(bundle))

@@ -28,6 +28,7 @@ from bundler.k3s.assets import IMAGE_LIST, binary_asset, checksum_asset
 from bundler.k3s.behaviour import names_images_by_digest, takes_zstd_layers
 from bundler.k3s.checksums import checksum_of, parse_checksums
 from bundler.k3s.images import HELM_CHARTS, needed_images, parse_image_list, why_left_out, why_needed
+from bundler.k3s.site import fit_of
 from bundler.model.digest import Digest, digest_of
 from bundler.model.lock import LeftOut, Lock, LockedArchitecture, LockedFile, LockedImage, LockedLayer
 from bundler.model.platform import Platform, rank
@@ -69,6 +70,7 @@ def resolve(  # noqa: PLR0913  a stage takes what it needs one by one
     """
     release = releases.release()
     _require_layer_form(recipe, release)
+    _require_site(recipe, release, progress)
     files = _ReleaseFiles(releases, release)
     image_list, where = files.image_list()
     store.put(image_list)
@@ -132,6 +134,18 @@ def _require_layer_form(recipe: Recipe, release: Release) -> None:
         raise UsageError(
             f"images.layers is zstd, but the containerd of {release} unpacks no zstd layers (k3s does from v1.22 on)",
             hint="set images.layers: plain in the recipe",
+        )
+
+
+def _require_site(recipe: Recipe, release: Release, progress: Progress) -> None:
+    """Refuse what the release cannot do of what its nodes are told, all at once."""
+    fit = fit_of(recipe.site, release)
+    for note in fit.notes:
+        progress.note(note)
+    if fit.mistakes:
+        raise UsageError(
+            "\n".join((f"{release} cannot do what the recipe wants:", *fit.mistakes)),
+            hint="take a newer release, or remove these keys",
         )
 
 

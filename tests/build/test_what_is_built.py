@@ -86,7 +86,7 @@ def test_disabled_components_leave_their_images_out_and_are_told_to_the_site(
     names = [image["name"] for image in json.loads((bundle / "bundle.json").read_text())["archives"][0]["images"]]
     kept = {name.rpartition("/")[2].partition(":")[0] for name in names}
     assert kept == {"klipper-lb", "mirrored-coredns-coredns", "mirrored-metrics-server", "mirrored-pause"}
-    config = (bundle / "etc/config.yaml").read_text()
+    config = (bundle / "etc/config-server.yaml").read_text()
     assert "traefik" in config
     assert "local-storage" in config
 

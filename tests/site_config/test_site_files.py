@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundler.model.recipe_site import Site
 from bundler.model.registries import Registries
-from bundler.site.config import config_yaml
+from bundler.site.config import config_files, config_yaml
 from bundler.site.registries import registries_yaml
 from bundler.site.yaml_text import yaml_text
+
+if TYPE_CHECKING:
+    from bundler.model.config import Component
 
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20) | st.sampled_from(
     [
@@ -55,7 +60,7 @@ def as_lists(value: Any) -> Any:
 
 @given(configs.filter(lambda config: "disable" not in config))
 def test_values_read_back_with_their_types(config: dict[str, Any]) -> None:
-    text = config_yaml(config, ())
+    text = config_yaml(config, "every node")
     assert yaml.safe_load(text) == as_lists(config)
     text.decode("utf-8")
 
@@ -64,7 +69,7 @@ def test_values_read_back_with_their_types(config: dict[str, Any]) -> None:
 def test_the_same_config_in_another_order_gives_the_same_bytes(config: dict[str, Any], chance: Any) -> None:
     items = list(config.items())
     chance.shuffle(items)
-    assert config_yaml(dict(items), ("traefik",)) == config_yaml(config, ("traefik",))
+    assert config_yaml(dict(items), "agents") == config_yaml(config, "agents")
 
 
 @given(texts)
@@ -78,16 +83,69 @@ def test_keys_that_a_reader_may_take_for_something_else_are_quoted(word: str) ->
     assert yaml_text({word: True}, ()).decode() == f'"{word}": true\n'
 
 
+def written(site: dict[str, Any], disabled: tuple[Component, ...] = ()) -> dict[str, Any]:
+    """What the recipe's `site` becomes: content by the middle of its name, `config` for the file of all nodes."""
+    files = config_files(Site.model_validate(site), disabled)
+    return {Path(path).stem.removeprefix("config-"): yaml.safe_load(text) for path, text in files.items()}
+
+
 def test_components_come_first_in_disable_and_none_twice() -> None:
     for beside in (("ccm", "mine"), "ccm, mine", ("ccm,mine", "ccm")):
-        data = yaml.safe_load(config_yaml({"disable": beside, "debug": True}, ("traefik", "runtimes")))
-        assert data == {"debug": True, "disable": ["traefik", "runtimes", "ccm", "mine"]}
-    assert yaml.safe_load(config_yaml({}, ("traefik",))) == {"disable": ["traefik"]}
-    assert yaml.safe_load(config_yaml({"disable": "mine"}, ())) == {"disable": ["mine"]}
+        data = written({"config": {"disable": beside, "debug": True}}, ("traefik", "runtimes"))
+        assert data["server"] == {"debug": True, "disable": ["traefik", "runtimes", "ccm", "mine"]}
+    assert written({}, ("traefik",))["server"] == {"disable": ["traefik"]}
+    assert written({"config": {"disable": "mine"}})["server"] == {"disable": ["mine"]}
+
+
+def test_agents_are_not_told_what_they_would_refuse_to_start_with() -> None:
+    site = {"config": {"tls-san": ("k3s.example",), "debug": True, "disable-apiserver-lb": True}}
+    assert written(site, ("traefik",)) == {
+        "config": {"debug": True},
+        "server": {"debug": True, "disable": ["traefik"], "tls-san": ["k3s.example"]},
+        "agent": {"debug": True, "disable-apiserver-lb": True},
+    }
+
+
+def test_what_is_for_one_kind_of_node_lies_over_what_is_for_all() -> None:
+    site = {
+        "config": {"node-label": ("site=edge",), "node-taint": ("a=b:NoSchedule",), "debug": False},
+        "server": {"node-taint": ("c=d:NoExecute",), "tls-san": ("a.example",)},
+        "first_server": {"cluster-init": True, "tls-san+": ("b.example",)},
+        "agent": {"node-label+": ("role=worker", "rack=7")},
+    }
+    common = {"node-label": ["site=edge"], "node-taint": ["a=b:NoSchedule"], "debug": False}
+    server = common | {"node-taint": ["c=d:NoExecute"], "tls-san": ["a.example"]}
+    assert written(site) == {
+        "config": common,
+        "server": server,
+        "first-server": server | {"cluster-init": True, "tls-san": ["a.example", "b.example"]},
+        "agent": common | {"node-label": ["site=edge", "role=worker", "rack=7"]},
+    }
+
+
+def test_a_file_is_only_written_where_nodes_are_told_something_else() -> None:
+    assert written({"config": {"debug": True}}) == {"config": {"debug": True}}
+    assert written({"server": {"debug": True}, "first_server": {"debug": True}}).keys() == {"config", "server"}
+    assert written({"first_server": {"debug": True}}).keys() == {"config", "first-server"}
+    assert written({"agent": {"debug": True}}).keys() == {"config", "agent"}
+
+
+def test_a_flag_beyond_the_table_goes_to_the_roles_the_recipe_says() -> None:
+    flags = {"new-one": True, "new-two": True, "new-three": True}
+    unknown = {"new-one": ("server",), "new-two": ("agent",), "new-three": ("server", "agent")}
+    assert written({"config": flags, "unknown_flags": unknown}) == {
+        "config": {"new-three": True},
+        "server": {"new-one": True, "new-three": True},
+        "agent": {"new-two": True, "new-three": True},
+    }
+
+
+def test_a_plus_in_the_lowest_layer_is_the_list_itself() -> None:
+    assert written({"config": {"node-label+": ("a=b",)}}) == {"config": {"node-label": ["a=b"]}}
 
 
 def test_nothing_to_say_is_an_empty_mapping_which_k3s_accepts() -> None:
-    assert yaml.safe_load(config_yaml({}, ())) == {}
+    assert yaml.safe_load(config_yaml({}, "servers")) == {}
     assert yaml.safe_load(registries_yaml(Registries())) == {}
 
 
@@ -120,7 +178,7 @@ def test_registries_in_any_order_give_the_same_bytes_and_keep_the_order_of_endpo
 
 
 def test_both_files_say_in_a_comment_where_they_come_from() -> None:
-    for data in (config_yaml({}, ()), registries_yaml(Registries())):
+    for data in (config_yaml({}, "servers"), registries_yaml(Registries())):
         assert data.startswith(b"# Written by k3s-bundler ")
         assert data.endswith(b"\n")
         assert b"\r" not in data

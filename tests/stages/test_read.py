@@ -154,10 +154,10 @@ def test_more_than_twenty_mistakes_are_told_at_once_each_at_its_place() -> None:
         ("sources: {registries: {index.docker.io: ['http://a']}}", '5:24: sources.registries."index.docker.io": is Docker Hub'),  # noqa: E501
         ("site: {registries: {auths: {}}}", "5:21: site.registries.auths: unknown key: is an old form"),
         ("site: {config: {config: x}}", "5:17: site.config.config: would make k3s read another file"),
-        ("site: {config: {a: {b: 1}}}", "5:20: site.config.a: is a list or mapping, but k3s takes text"),
-        ("site: {config: {a: [x, [z]]}}", "5:24: site.config.a[1]: is a list or mapping, but k3s takes text"),
-        ("site: {config: {a: []}}", "5:20: site.config.a: is an empty list"),
-        ('site: {config: {a: "x\\ny"}}', "5:20: site.config.a: has line ends"),
+        ("site: {config: {log: {b: 1}}}", "5:22: site.config.log: is a list or mapping, but k3s takes text"),
+        ("site: {config: {disable: [x, [z]]}}", "5:30: site.config.disable[1]: is a list or mapping, but k3s takes"),
+        ("site: {config: {disable: []}}", "5:26: site.config.disable: is an empty list"),
+        ('site: {config: {log: "x\\ny"}}', "5:22: site.config.log: has line ends"),
         ("site: {config: {datastore-endpoint: 'mysql://u:p@tcp(db:1)/k'}}", "5:37: site.config.datastore-endpoint: holds an account"),  # noqa: E501
         ("site: {config: {disable: 'ccm, traefik'}}", '5:26: site.config.disable: names the component "traefik"'),
     ],
