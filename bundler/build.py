@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bundler.model.lock import EngineInput, Lock
     from bundler.model.recipe import Recipe
     from bundler.progress import Progress
+    from bundler.site.told import Told
     from bundler.store.store import Store
 
 
@@ -78,13 +79,20 @@ def bring(
 
 
 def assemble(
-    recipe: Recipe, lock: Lock, store: Store, target: Path, jobs: int, progress: Progress, *, replace: bool
+    told: Told,
+    lock: Lock,
+    store: Store,
+    target: Path,
+    jobs: int,
+    progress: Progress,
+    *,
+    replace: bool,
 ) -> Bundle:
     """Make the bundle at `target` from what is in the store; all of it, verified and complete, or nothing."""
     with new_bundle(target, replace=replace) as folder:
         progress.stage("pack")
         archives = pack(lock, store, folder, progress)
-        emit(recipe, lock, archives, store, folder, progress)
+        emit(told, lock, archives, store, folder, progress)
         progress.stage("verify")
         bundle = verify(folder.root, jobs, progress)
         require_closed(folder.root)

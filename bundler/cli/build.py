@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -56,8 +57,10 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     from bundler.engines.choice import choose_engine
     from bundler.model.bundle import bundle_name
     from bundler.site.folder import require_free
+    from bundler.site.told import told_by
     from bundler.stages.archive import write_archive
     from bundler.stages.plan import plan
+    from bundler.stages.secrets import read_secrets
     from bundler.store.store import open_store
 
     if args.dry_run:
@@ -70,6 +73,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     else:
         relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=args.keep_images)
         whole = lock_kept(recipe, ordered.carried, ordered.inputs, ordered.lock_path, relock, progress)
+    told = told_by(recipe, read_secrets(recipe, ordered.folder, os.environ, progress))
     require_unchanged(whole, ordered.folder, progress)
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)
@@ -87,7 +91,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     engine_images(ordered, store, progress, keep_images=args.keep_images).bring(lock, ordered.inputs)
     archives = WithArchives(engine, ordered.folder)
     bring(lock, archives, servers.releases, servers.session, store, args.jobs, progress)
-    bundle = assemble(recipe, lock, store, target, args.jobs, progress, replace=args.replace)
+    bundle = assemble(told, lock, store, target, args.jobs, progress, replace=args.replace)
     archive = write_archive(target, progress) if args.archive else None
     progress.close()
     if args.json:

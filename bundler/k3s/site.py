@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.k3s.flags import NEWEST_READ, flags_too_new
+from bundler.k3s.behaviour import names_images_by_digest
+from bundler.k3s.flags import NEWEST_READ, flags_too_new, knows_flag
 from bundler.model.recipe_site import SECTIONS
+from bundler.model.registries import EVERY_REGISTRY, PRESET_FLAGS
 
 if TYPE_CHECKING:
     from bundler.model.recipe_site import Site
@@ -26,6 +28,8 @@ def fit_of(site: Site, release: Release) -> Fit:
     flags = tuple(dict.fromkeys(flags_too_new(site, release)))
     mistakes = [what for what, answer in flags if answer == "no"]
     notes = [what for what, answer in flags if answer == "perhaps"]
+    mistakes += _registries_too_new(site, release)
+    notes += _registries_worth_knowing(site, release)
     told = any(site.section(name) for name in SECTIONS)
     if told and release.version[:2] > NEWEST_READ[:2]:
         notes.append(
@@ -38,3 +42,46 @@ def fit_of(site: Site, release: Release) -> Fit:
         for name, roles in site.unknown_flags.items()
     ]
     return Fit(tuple(mistakes), tuple(notes))
+
+
+_WILDCARDS = {(1, 26): 15, (1, 27): 12, (1, 28): 8, (1, 29): 3}  # k3s-io/k3s#9729, March 2024: first patch
+_REWRITES_AGAIN = {(1, 29): 11, (1, 30): 7, (1, 31): 3}  # containerd of December 2024: first patch in which they work
+
+
+def _registries_too_new(site: Site, release: Release) -> list[str]:
+    """Find what of registries.yaml a release drops without a word."""
+    registries = site.registries
+    named = {*registries.all_mirrors(), *registries.configs}
+    line, patch = release.version[:2], release.version[2]
+    knows = line > max(_WILDCARDS) or patch >= _WILDCARDS.get(line, 1 << 30)
+    found = [
+        f"site.registries.preset: {registries.preset} sets {flag}, which {release} does not know"
+        for flag in PRESET_FLAGS[registries.preset]
+        if knows_flag(release, flag, "server") == "no"
+    ]
+    if EVERY_REGISTRY in named and not knows:
+        place = "preset" if registries.preset and EVERY_REGISTRY not in registries.mirrors else f'"{EVERY_REGISTRY}"'
+        versions = ", ".join(f"v{major}.{minor}.{first}" for (major, minor), first in _WILDCARDS.items())
+        found.append(f"site.registries: {place} is for every registry, which k3s knows from {versions} on")
+    return found
+
+
+def _registries_worth_knowing(site: Site, release: Release) -> list[str]:
+    registries = site.registries
+    found = []
+    rewrites = any(mirror.rewrite for mirror in registries.all_mirrors().values() if mirror)
+    line, patch = release.version[:2], release.version[2]
+    if rewrites and patch < _REWRITES_AGAIN.get(line, 0):
+        found.append(
+            f"site.registries.mirrors: rewrite did not work in releases before v{line[0]}.{line[1]}."
+            f"{_REWRITES_AGAIN[line]} of this line: try it, or take that one"
+        )
+    shares = registries.preset == "embedded" or any(
+        site.section(section).get("embedded-registry") is True for section in SECTIONS
+    )
+    if shares and not names_images_by_digest(release):
+        found.append(
+            f"embedded-registry: nodes of {release} share images they pulled, not those of the bundle "
+            "(they do from v1.32.11, v1.33.7, v1.34.3 and v1.35.0 on); the bundle's archive is on every node anyway"
+        )
+    return found

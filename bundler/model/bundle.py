@@ -76,6 +76,8 @@ class Bundle(Frozen):
     archives: tuple[BundledArchive, ...]
     files: tuple[CarriedFile, ...] = ()
     digest_names: bool = False
+    asked: tuple[str, ...] = ()
+    """What the operator has to fill in in registries.yaml: registry and key, with a blank between."""
 
 
 def parse_bundle(data: bytes, source: str) -> Bundle:
@@ -139,6 +141,7 @@ def facts_text(bundle: Bundle) -> bytes:
         lines += [f"unpacked.{binary.arch}={_total(own)}"]
     lines += ["digest-names=yes"] if bundle.digest_names else []
     lines += [f"file={file.mode} {file.role} {file.path} {file.target}" for file in bundle.files if file.target]
+    lines += [f"asked={each}" for each in bundle.asked]
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -22,8 +22,9 @@ _LONGEST_GUESSED = 64  # difflib takes long on long words
 _MOST_GUESSED = 100  # mistakes beyond are not shown, see RecipeError
 
 _ELSEWHERE = {
-    "auth": "accounts do not belong in a recipe: add them at the site in /etc/rancher/k3s/registries.yaml",
-    "auths": "is an old form and holds accounts: name servers in configs, add accounts at the site",
+    "auth": "accounts of nodes are in site.registries.configs.*.auth",
+    "auths": "is an old form: name servers in configs, each with its auth",
+    "token": "k3s reads no token here: write identity_token, or username and password",
     "image": "did you mean images.extra?",
     "architectures": "did you mean arch?",
     "platforms": "did you mean arch?",
@@ -140,7 +141,7 @@ def _no_text(case: _Case) -> str:
 
 
 def _no_choice(case: _Case) -> str:
-    choices = [str(choice) for choice in _choices(case.here)]
+    choices = [str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in _choices(case.here)]
     listed = ", ".join(choices)
     if not isinstance(case.value, str):
         return f"is {_kind(case.value)}, and one of {listed} is expected"

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from bundler.model.config import Config, ConfigValue, config_key
 from bundler.model.flags import FLAGS, NODE_ROLES, NodeRole, knows, plain_name, why_unknown
-from bundler.model.registries import Registries
+from bundler.model.registries import NOBODY, Registries
 from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class Site(Strict):
     """What nodes are told."""
 
     registries: Registries = Field(
-        default_factory=Registries, description="goes to /etc/rancher/k3s/registries.yaml on every node"
+        default_factory=Registries,
+        examples=[{"preset": "private", "host": "registry.example:5000"}],
+        description="goes to /etc/rancher/k3s/registries.yaml on every node",
     )
     config: Config = Field(
         default_factory=nothing,
@@ -92,7 +94,7 @@ def site_mistakes(site: Any) -> list[tuple[Path, str]]:
         mistake
         for name, roles in SECTIONS.items()
         for mistake in _section_mistakes(name, _mapping(site, name), roles, unknown)
-    ]
+    ] + _flags_without_mirrors(site)
 
 
 def _section_mistakes(
@@ -113,6 +115,34 @@ def _section_mistakes(
             yield place, f"stands beside {name}: write one list"
     if section == "first_server" and "server" in config:
         yield (section, "server", KEY), "makes it a server that joins another: write it under site.server"
+
+
+def _flags_without_mirrors(site: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """Find flags that k3s drops without a word because no mirror is named (pkg/agent/containerd, pkg/spegel)."""
+    registries = _mapping(site, "registries")
+    mirrors = _mapping(registries, "mirrors")
+    preset = registries.get("preset")
+    set_in = {
+        flag: [name for name in SECTIONS if _mapping(site, name).get(flag) is True]
+        for flag in ("embedded-registry", "disable-default-registry-endpoint")
+    }
+    if not mirrors and preset is None:
+        return [
+            ((section, flag, KEY), "does nothing without site.registries.mirrors, which name the registries it is for")
+            for flag, sections in set_in.items()
+            for section in sections
+        ]
+    shares = set_in["embedded-registry"] or preset == "embedded"
+    if shares or not (set_in["disable-default-registry-endpoint"] or preset in {"offline", "private"}):
+        return []
+    return [
+        (
+            ("registries", "mirrors", name),
+            f"has no endpoint, so its images are still asked for on the internet: give it one, such as {NOBODY}",
+        )
+        for name, mirror in mirrors.items()
+        if not (isinstance(mirror, Mapping) and mirror.get("endpoint"))
+    ]
 
 
 def _well_formed(key: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bundler.model.bundle import CONFIG, CONFIG_AGENT, CONFIG_FIRST_SERVER, CONFIG_SERVER
 from bundler.model.flags import NODE_ROLES, knows, plain_name
+from bundler.model.registries import PRESET_FLAGS
 from bundler.site.yaml_text import yaml_text
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _flags(
     site: Site, sections: tuple[Section, ...], roles: tuple[NodeRole, ...], disabled: tuple[Component, ...]
 ) -> dict[str, ConfigValue]:
     """Lay sections over each other and leave out what not all of `roles` know: agents refuse flags of servers."""
-    data: dict[str, ConfigValue] = {}
+    data: dict[str, ConfigValue] = dict(PRESET_FLAGS[site.registries.preset])
     for section in sections:
         for key, value in site.section(section).items():
             name = plain_name(key)

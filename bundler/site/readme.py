@@ -30,9 +30,19 @@ WHEN IT FAILS
     The installer checks everything before the first change and says what is wrong and what to do.
     A file named in a checksum error was damaged on the way: copy the bundle again.
 
-INSIDE
+{asked}INSIDE
 
 {content}
+"""
+
+_ASKED = """\
+FILL IN
+
+    /etc/rancher/k3s/registries.yaml of every node has empty places that nothing but the site knows. Write them there
+    after the install and restart k3s; the file is kept by later installs.
+
+{lines}
+
 """
 
 
@@ -43,7 +53,14 @@ def readme_text(bundle: Bundle) -> bytes:
         lines.append(f"    {archive.path:<52} {len(archive.images)} images, {_mebibytes(archive.unpacked)} unpacked")
         lines += [f"        {image.name}" for image in archive.images]
     architectures = ", ".join(binary.arch for binary in bundle.binaries)
-    text = _TEXT.format(release=bundle.release, architectures=architectures, name=bundle.name, content="\n".join(lines))
+    asked = "\n".join(f"    {key} of {registry}" for registry, _, key in (each.partition(" ") for each in bundle.asked))
+    text = _TEXT.format(
+        release=bundle.release,
+        architectures=architectures,
+        name=bundle.name,
+        asked=_ASKED.format(lines=asked) if asked else "",
+        content="\n".join(lines),
+    )
     return text.encode()
 
 

@@ -6,8 +6,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from bundler.errors import RecipeNotFoundError, UsageError, host_error
-from bundler.model.carried import CarriedFile, carried_path, manifest_path
+from bundler.model.carried import CarriedFile, manifest_path
 from bundler.model.digest import digest_from_hex
+from bundler.site.wanted import wanted_files
 from bundler.workloads.files import manifest_files
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from bundler.model.digest import Digest
     from bundler.model.recipe import Recipe
+    from bundler.site.wanted import Content, WantedFile
     from bundler.store.store import Store
 
 _CHUNK = 1 << 20
@@ -26,20 +28,7 @@ def carry(recipe: Recipe, folder: Path, store: Store) -> tuple[CarriedFile, ...]
 
     Raises RecipeNotFoundError, UsageError and host errors.
     """
-    found = []
-    for index, file in enumerate(recipe.files):
-        digest, size = _keep(folder / file.source, f"files[{index}].source", store)
-        found.append(
-            CarriedFile(
-                source=file.source,
-                path=carried_path(file.role, file.target),
-                digest=digest,
-                size=size,
-                mode=file.mode,
-                role=file.role,
-                target=file.target,
-            )
-        )
+    found = [_carried(wanted, folder / wanted.source, store) for wanted in wanted_files(recipe)]
     for source, path in manifest_files(recipe.manifests, folder).items():
         digest, size = _keep(path, source, store)
         found.append(
@@ -49,6 +38,21 @@ def carry(recipe: Recipe, folder: Path, store: Store) -> tuple[CarriedFile, ...]
         )
     _require_distinct(found)
     return tuple(sorted(found, key=lambda file: file.path))
+
+
+def _carried(wanted: WantedFile, path: Path, store: Store) -> CarriedFile:
+    digest, size = _keep(path, wanted.place, store)
+    if why := _why_not(wanted.content, store, digest):
+        raise UsageError(f"{wanted.place}: {path} {why}", hint="name another file; k3s would not start with this one")
+    return CarriedFile(
+        source=wanted.source,
+        path=wanted.path,
+        digest=digest,
+        size=size,
+        mode=wanted.mode,
+        role=wanted.role,
+        target=wanted.target,
+    )
 
 
 def _keep(path: Path, place: str, store: Store) -> tuple[Digest, int]:
@@ -67,6 +71,22 @@ def _keep(path: Path, place: str, store: Store) -> tuple[Digest, int]:
                 return writer.commit(), writer.size
     except OSError as error:
         raise host_error(error, path) from error
+
+
+_PEM = {"certificate": b"CERTIFICATE-----", "private key": b"PRIVATE KEY-----"}
+
+
+def _why_not(content: Content, store: Store, digest: Digest) -> str | None:
+    """Say what is wrong with the content of a file in the store."""
+    if content == "anything":
+        return None
+    with store.open(digest) as file:
+        head = file.read(_CHUNK)
+    if b"-----BEGIN " not in head or _PEM[content] not in head:
+        return f"is no {content} in PEM"
+    if content == "private key" and b"ENCRYPTED" in head:
+        return "is a private key that needs a passphrase, for which nobody is there to be asked"
+    return None
 
 
 def _require_distinct(files: Iterable[CarriedFile]) -> None:

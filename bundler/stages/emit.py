@@ -13,7 +13,6 @@ from bundler.model.bundle import (
     LOCK,
     MANIFEST,
     README,
-    REGISTRIES,
     Bundle,
     BundledArchive,
     BundledBinary,
@@ -21,26 +20,24 @@ from bundler.model.bundle import (
     facts_text,
 )
 from bundler.model.digest import digest_from_hex
-from bundler.site.config import config_files
 from bundler.site.installer import install_script
 from bundler.site.readme import readme_text
-from bundler.site.registries import registries_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bundler.model.digest import Digest
     from bundler.model.lock import Lock, LockedArchitecture
-    from bundler.model.recipe import Recipe
     from bundler.progress import Progress
     from bundler.site.folder import BundleFolder
+    from bundler.site.told import Told
     from bundler.store.store import Store
 
 CHUNK = 1 << 20
 
 
 def emit(
-    recipe: Recipe,
+    told: Told,
     lock: Lock,
     archives: Sequence[BundledArchive],
     store: Store,
@@ -61,9 +58,9 @@ def emit(
         archives=tuple(archives),
         files=lock.files,
         digest_names=lock.digest_names,
+        asked=told.asked,
     )
-    folder.write(REGISTRIES, registries_yaml(recipe.site.registries))
-    for path, text in config_files(recipe.site, recipe.components.disable).items():
+    for path, text in told.files.items():
         folder.write(path, text)
     folder.write(INSTALLER, install_script())
     folder.write(README, readme_text(bundle))

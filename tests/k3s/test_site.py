@@ -56,7 +56,7 @@ def test_the_tables_of_versions_name_flags_of_the_table() -> None:
 def test_everything_too_new_is_told_at_once_with_its_place_and_role() -> None:
     mistakes, notes = fit(
         "v1.28.4+k3s1",
-        config={"embedded-registry": True, "bind-address": "10.0.0.1"},
+        config={"embedded-registry": False, "bind-address": "10.0.0.1"},
         agent={"default-runtime": "kata", "nonroot-devices": True},
         first_server={"etcd-s3-retention": 3},
     )
@@ -84,3 +84,28 @@ def test_flags_taken_on_trust_are_named() -> None:
     assert notes == (
         "site.unknown_flags: new is written for servers and agents as you say; nothing is known of it here",
     )
+
+
+def test_presets_and_wildcards_need_the_release_that_knows_them() -> None:
+    mistakes, _ = fit("v1.29.2+k3s1", registries={"preset": "offline"})
+    assert mistakes == (
+        "site.registries: preset is for every registry, which k3s knows from v1.26.15, v1.27.12, v1.28.8, v1.29.3 on",
+    )
+    mistakes, _ = fit("v1.28.5+k3s1", registries={"preset": "embedded", "mirrors": {"*": None}})
+    assert mistakes == (
+        "site.registries.preset: embedded sets embedded-registry, which v1.28.5+k3s1 does not know",
+        'site.registries: "*" is for every registry, which k3s knows from v1.26.15, v1.27.12, v1.28.8, v1.29.3 on',
+    )
+    assert fit("v1.29.3+k3s1", registries={"preset": "offline"}) == ((), ())
+    assert fit("v1.26.15+k3s1", registries={"mirrors": {"*": {"endpoint": ("https://a",)}}}) == ((), ())
+    assert fit("v1.20.0+k3s1", registries={"mirrors": {"a": {"endpoint": ("https://a:443",)}}}) == ((), ())
+
+
+def test_what_works_otherwise_than_one_thinks_is_noted() -> None:
+    mirrors = {"a": {"endpoint": ("https://m.example",), "rewrite": {"^x": "y"}}}
+    assert (
+        "rewrite did not work in releases before v1.30.7" in fit("v1.30.6+k3s1", registries={"mirrors": mirrors})[1][0]
+    )
+    assert fit("v1.30.7+k3s1", registries={"mirrors": mirrors}) == ((), ())
+    assert "share images they pulled" in fit("v1.34.1+k3s1", registries={"preset": "embedded"})[1][0]
+    assert fit("v1.34.3+k3s1", registries={"preset": "embedded"}) == ((), ())

@@ -44,8 +44,29 @@ def test_an_empty_mirror_is_one_the_embedded_registry_may_share() -> None:
         ({"mirrors": {"a": {"rewrite": {"(a)\\1": "x"}}}}, "RE2"),
         ({"mirrors": {"a": {"rewrite": {"": "x"}}}}, "1 to 200"),
         ({"mirrors": {"a": {"rewrite": {"^x": 1}}}}, "text is expected"),
-        ({"configs": {"a": {"auth": {"username": "x", "password": "y"}, "tls": {}}}}, "unknown key"),
-        ({"configs": {"a": {"tls": {"ca_file": "ca.pem"}}}}, "is not a path at the site"),
+        ({"configs": {"a": {}}}, "says nothing: give it auth or tls"),
+        ({"configs": {"a": {"auth": {}}}}, "is not one account"),
+        ({"configs": {"a": {"auth": {"username": "x"}}}}, "needs password beside it"),
+        ({"configs": {"a": {"auth": {"password": {"ask": True}}}}}, "needs username beside it"),
+        ({"configs": {"a": {"auth": {"username": "x", "password": "hunter2"}}}}, "is written out"),
+        ({"configs": {"a": {"auth": {"username": "x", "password": ("hunter2",)}}}}, "is written out"),
+        ({"configs": {"a": {"auth": {"auth": 22}}}}, "is written out"),
+        ({"configs": {"a": {"auth": {"auth": {}}}}}, "says nowhere, or in several places"),
+        ({"configs": {"a": {"auth": {"auth": {"env": "A", "ask": True}}}}}, "says nowhere, or in several places"),
+        ({"configs": {"a": {"auth": {"auth": {"env": "a-b"}}}}}, "is not the name of a variable"),
+        ({"configs": {"a": {"auth": {"auth": {"ask": False}}}}}, "true"),
+        ({"configs": {"a": {"auth": {"auth": {"file": "a/"}}}}}, "is not the path of a file"),
+        ({"configs": {"a": {"auth": {"token": {"env": "A"}, "auth": {"env": "A"}}}}}, "k3s reads no token here"),
+        ({"configs": {"a": {"auth": {"identity_token": {"env": "A"}, "auth": {"env": "A"}}}}}, "is not one account"),
+        ({"configs": {"a": {"tls": {"ca_file": "ca/"}}}}, "is neither a file such as ./ca.pem"),
+        ({"preset": "private"}, "needs host beside it"),
+        ({"preset": "offline", "host": "a"}, "is for preset: private alone"),
+        ({"preset": "private", "host": "https://a"}, "is not a host"),
+        ({"preset": "online"}, "is not one of offline, embedded, private"),
+        ({"mirrors": {"a": {"rewrite": {"^a": "x", "^ab": "y"}}}}, "may match what"),
+        ({"mirrors": {"a": {"rewrite": {"^a/(.*)": "x", "b$": "y"}}}}, "may match what"),
+        ({"mirrors": {"a": {"rewrite": {"^a|^c": "x", "^b": "y"}}}}, "may match what"),
+        ({"mirrors": {"a": {"rewrite": {"^ab?": "x", "^ac": "y"}}}}, "may match what"),
         ({"configs": {"a": {"tls": {"ca_file": "/a/../b"}}}}, "is not a path at the site"),
         ({"configs": {"a": {"tls": {"cert_file": "/c"}}}}, "needs key_file"),
         ({"configs": {"a": {"tls": {"key_file": "/c"}}}}, "needs cert_file"),
@@ -58,6 +79,37 @@ def test_what_k3s_would_drop_or_refuse_is_a_mistake(parts: dict[str, Any], why: 
     with pytest.raises(ValidationError) as caught:
         read(**parts)
     assert why in told(caught.value)
+    assert "hunter2" not in told(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        {"^rancher/(.*)": "a/$1", "^library/(.*)": "b/$1", r"^k8s\.gcr\.io/": "c/"},
+        {"^a": "x", "^b": "y"},
+        {"(.*)": "x/$1"},
+    ],
+    ids=str,
+)
+def test_expressions_that_cannot_meet_are_taken(rewrite: dict[str, str]) -> None:
+    assert read(mirrors={"a": {"rewrite": rewrite}}).mirrors
+
+
+def test_a_preset_lies_below_what_is_written() -> None:
+    private = read(preset="private", host="r.example:5000", mirrors={"quay.io": {"endpoint": ("https://q.example",)}})
+    assert {name: mirror.endpoint if mirror else None for name, mirror in private.all_mirrors().items()} == {
+        "*": ("https://r.example:5000",),
+        "quay.io": ("https://q.example",),
+    }
+    assert read(preset="embedded", mirrors={"*": {"endpoint": ("https://q",)}}).all_mirrors()["*"] is not None
+    assert read(preset="embedded").all_mirrors() == {"*": None}
+
+
+def test_accounts_for_the_host_of_a_preset_must_name_its_port() -> None:
+    auth = {"auth": {"username": "x", "password": {"ask": True}}}
+    with pytest.raises(ValidationError) as caught:
+        read(preset="private", host="r.example:5000", configs={"r.example": auth})
+    assert 'write "r.example:5000"' in told(caught.value)
 
 
 def test_a_config_with_another_port_than_its_endpoint_is_a_mistake() -> None:

@@ -58,9 +58,7 @@ class Containerd:
             sockets = started.enter_context(socket_directory())
             self.address = sockets / "containerd.sock"
             configuration = self.directory / "containerd.toml"
-            configuration.write_text(
-                _CONFIGURATION.format(root=self.directory / "root", state=sockets / "state", address=self.address)
-            )
+            configuration.write_text(self._configuration(sockets / "state"))
             started.callback(unmount_below, self.directory)
             self.process = Process(["containerd", "--config", str(configuration)], self.log)
             started.callback(self.process.stop)
@@ -71,6 +69,9 @@ class Containerd:
     def __exit__(self, *_: object) -> None:
         """Stop it and leave no mount behind."""
         self._cleanup.close()
+
+    def _configuration(self, state: Path) -> str:
+        return _CONFIGURATION.format(root=self.directory / "root", state=state, address=self.address)
 
     def ctr(self, *arguments: str) -> bytes:
         """What `ctr ARGUMENTS` printed; raises ComponentError with its message when it fails."""

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from bundler.model.recipe_site import Site
 from bundler.model.registries import Registries
+from bundler.model.site_secret import SiteSecrets
 from bundler.site.config import config_files, config_yaml
 from bundler.site.registries import registries_yaml
 from bundler.site.yaml_text import yaml_text
+
+NONE = SiteSecrets({})
 
 if TYPE_CHECKING:
     from bundler.model.config import Component
@@ -146,7 +149,7 @@ def test_a_plus_in_the_lowest_layer_is_the_list_itself() -> None:
 
 def test_nothing_to_say_is_an_empty_mapping_which_k3s_accepts() -> None:
     assert yaml.safe_load(config_yaml({}, "servers")) == {}
-    assert yaml.safe_load(registries_yaml(Registries())) == {}
+    assert yaml.safe_load(registries_yaml(Registries(), NONE)) == {}
 
 
 MIRRORS: dict[str, Any] = {
@@ -161,13 +164,13 @@ CONFIGS: dict[str, Any] = {
 
 
 def test_registries_read_back_as_the_recipe_has_them() -> None:
-    written = yaml.safe_load(registries_yaml(Registries.model_validate({"mirrors": MIRRORS, "configs": CONFIGS})))
+    written = yaml.safe_load(registries_yaml(Registries.model_validate({"mirrors": MIRRORS, "configs": CONFIGS}), NONE))
     assert written == {"mirrors": as_lists(MIRRORS) | {"*": {}}, "configs": CONFIGS}
 
 
 def test_registries_in_any_order_give_the_same_bytes_and_keep_the_order_of_endpoints() -> None:
     written = {
-        registries_yaml(Registries.model_validate({"configs": CONFIGS, "mirrors": dict(order)}))
+        registries_yaml(Registries.model_validate({"configs": CONFIGS, "mirrors": dict(order)}), NONE)
         for order in itertools.permutations(MIRRORS.items())
     }
     assert len(written) == 1
@@ -178,7 +181,7 @@ def test_registries_in_any_order_give_the_same_bytes_and_keep_the_order_of_endpo
 
 
 def test_both_files_say_in_a_comment_where_they_come_from() -> None:
-    for data in (config_yaml({}, "servers"), registries_yaml(Registries())):
+    for data in (config_yaml({}, "servers"), registries_yaml(Registries(), NONE)):
         assert data.startswith(b"# Written by k3s-bundler ")
         assert data.endswith(b"\n")
         assert b"\r" not in data

@@ -23,8 +23,10 @@ from bundler.errors import (
 )
 from bundler.model.digest import digest_of
 from bundler.model.lock import LayerForm, Lock, LockedArchitecture, LockedFile
+from bundler.model.site_secret import SiteSecrets
 from bundler.net.session import open_session
 from bundler.progress import Silent
+from bundler.site.told import told_by
 from bundler.stages.read import parse_recipe
 from bundler.stages.verify import verify
 from bundler.store.store import open_store
@@ -113,7 +115,7 @@ def build(upstream: Upstream, name: EngineChoice, form: LayerForm, folder: Path)
     lock, store = lock_of(upstream, form), open_store(folder / "cache")
     with open_session() as session:
         bring(lock, engine_for(upstream, name, form), releases_of(RECIPE, session), session, store, 2, Silent())
-    assemble(RECIPE, lock, store, folder / "bundle", 2, Silent(), replace=False)
+    assemble(told_by(RECIPE, SiteSecrets({})), lock, store, folder / "bundle", 2, Silent(), replace=False)
     return folder / "bundle"
 
 

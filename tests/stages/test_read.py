@@ -64,7 +64,7 @@ site:
         endpoint: ["http://me:secret@mirror.example"]
         rewite: {}
     configs:
-      mirror.example: {tls: {ca_file: ca.pem}}
+      mirror.example: {tls: {ca_file: /../a}}
 sources:
   tag_style: dashed
   registries:

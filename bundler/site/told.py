@@ -1,0 +1,31 @@
+"""What nodes are told: the files below etc/ of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bundler.model.bundle import REGISTRIES
+from bundler.site.config import config_files
+from bundler.site.registries import asked, registries_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bundler.model.recipe import Recipe
+    from bundler.model.site_secret import SiteSecrets
+
+
+@dataclass(frozen=True)
+class Told:
+    """The files by path in the bundle, which may hold secrets; `asked` is what the operator fills in, in words."""
+
+    files: Mapping[str, bytes] = field(repr=False)
+    asked: tuple[str, ...]
+
+
+def told_by(recipe: Recipe, secrets: SiteSecrets) -> Told:
+    """Write everything below etc/ of the bundle."""
+    registries = recipe.site.registries
+    files = {REGISTRIES: registries_yaml(registries, secrets), **config_files(recipe.site, recipe.components.disable)}
+    return Told(files, tuple(f"{name} {key}" for name, key in asked(registries)))
