@@ -13,6 +13,9 @@ ARCHITECTURES: tuple[Architecture, ...] = ("amd64", "arm64", "arm")
 ELF_MACHINE: dict[Architecture, int] = {"amd64": 0x3E, "arm64": 0xB7, "arm": 0x28}
 """e_machine at offset 18 of an ELF header (System V ABI supplements)."""
 
+RPM_MACHINE: dict[Architecture, str] = {"amd64": "x86_64", "arm64": "aarch64", "arm": "armv7hl"}
+"""What RPM packages call them."""
+
 _VARIANTS: dict[Architecture, tuple[str, ...]] = {"amd64": ("", "v1"), "arm64": ("", "v8"), "arm": ("v7", "v6", "")}
 # Best first. arm: every image of k3s is v7 but traefik, which publishes only v6 (k3s-io/k3s#13330). An arm config
 # without a variant is taken last: it does not say what it needs. amd64 v2 and up are left out, they need newer CPUs.

@@ -19,6 +19,7 @@ from bundler.model.recipe_files import FileToCarry, SourcePath
 from bundler.model.recipe_images import Images
 from bundler.model.recipe_manifests import ManifestPattern
 from bundler.model.recipe_mistakes import findings
+from bundler.model.recipe_rpms import Rpms
 from bundler.model.recipe_site import Site, site_mistakes
 from bundler.model.recipe_sources import Sources
 from bundler.model.recipe_variables import Variables
@@ -144,6 +145,11 @@ class Recipe(Strict):
         default=(),
         examples=[[{"source": "./site-ca.pem", "target": "/etc/ssl/site-ca.pem"}]],
         description="files to put somewhere at the site",
+    )
+    rpms: Rpms = Field(
+        default=(),
+        examples=[["./k3s-selinux-1.6-1.el9.noarch.rpm"]],
+        description="RPM packages to carry; the installer takes k3s-selinux where SELinux enforces without it",
     )
     sources: Sources = Field(default_factory=Sources, description="where the builder fetches from")
     engine: EngineChoice = Field(

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from bundler.model.config import Config, ConfigValue, config_key
 from bundler.model.flags import FLAGS, NODE_ROLES, NodeRole, knows, plain_name, why_unknown
+from bundler.model.recipe_node import Containerd, Kubelet, Modules, Sysctl
 from bundler.model.registries import NOBODY, Registries
 from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing
 
@@ -70,6 +71,25 @@ class Site(Strict):
         description="flags that your release of k3s has and this k3s-bundler does not know: the roles that know them",
         examples=[{"new-flag": ["server", "agent"]}],
     )
+
+    containerd: Containerd = Field(default_factory=Containerd, description="what containerd is told beyond registries")
+    kubelet: Kubelet = Field(default_factory=Kubelet, description="what kubelets are told beyond kubelet-arg")
+    sysctl: Sysctl = Field(
+        default_factory=nothing,
+        examples=[{"fs.inotify.max_user_instances": 512}],
+        description="kernel settings, for /etc/sysctl.d/90-k3s-bundler.conf",
+    )
+    modules: Modules = Field(
+        default=(),
+        examples=[["br_netfilter"]],
+        description="kernel modules to load when the machine starts, for /etc/modules-load.d/k3s-bundler.conf; "
+        "wireguard is there by itself with flannel-backend: wireguard-native",
+    )
+
+    def all_modules(self) -> tuple[str, ...]:
+        """Give the kernel modules with those that flags need, sorted."""
+        backends = {self.section(name).get("flannel-backend") for name in SECTIONS}
+        return tuple(sorted({*self.modules, *(("wireguard",) if "wireguard-native" in backends else ())}))
 
     def section(self, name: Section) -> Mapping[str, ConfigValue]:
         """Give one of the parts that hold flags."""

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 from bundler.errors import RecipeNotFoundError, UsageError, host_error
 from bundler.model.carried import CarriedFile, manifest_path
 from bundler.model.digest import digest_from_hex
-from bundler.site.wanted import wanted_files
+from bundler.model.platform import RPM_MACHINE
+from bundler.site.rpm import parse_rpm
+from bundler.site.wanted import wanted_files, written_files
 from bundler.workloads.files import manifest_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from bundler.model.digest import Digest
     from bundler.model.recipe import Recipe
-    from bundler.site.wanted import Content, WantedFile
+    from bundler.site.wanted import WantedFile
     from bundler.store.store import Store
 
 _CHUNK = 1 << 20
+_LONGEST_HEAD = 16 << 20
 
 
 def carry(recipe: Recipe, folder: Path, store: Store) -> tuple[CarriedFile, ...]:
@@ -28,7 +32,18 @@ def carry(recipe: Recipe, folder: Path, store: Store) -> tuple[CarriedFile, ...]
 
     Raises RecipeNotFoundError, UsageError and host errors.
     """
-    found = [_carried(wanted, folder / wanted.source, store) for wanted in wanted_files(recipe)]
+    machines = {RPM_MACHINE[arch] for arch in recipe.arch}
+    found = [_carried(wanted, folder / wanted.source, store, machines) for wanted in wanted_files(recipe)]
+    found += [
+        CarriedFile(
+            source=written.source,
+            path=written.path,
+            digest=store.put(written.content),
+            size=len(written.content),
+            target=written.target,
+        )
+        for written in written_files(recipe.site)
+    ]
     for source, path in manifest_files(recipe.manifests, folder).items():
         digest, size = _keep(path, source, store)
         found.append(
@@ -40,10 +55,10 @@ def carry(recipe: Recipe, folder: Path, store: Store) -> tuple[CarriedFile, ...]
     return tuple(sorted(found, key=lambda file: file.path))
 
 
-def _carried(wanted: WantedFile, path: Path, store: Store) -> CarriedFile:
+def _carried(wanted: WantedFile, path: Path, store: Store, machines: AbstractSet[str]) -> CarriedFile:
     digest, size = _keep(path, wanted.place, store)
-    if why := _why_not(wanted.content, store, digest):
-        raise UsageError(f"{wanted.place}: {path} {why}", hint="name another file; k3s would not start with this one")
+    if wanted.content != "anything" and (why := _why_not(wanted, store, digest, machines)):
+        raise UsageError(f"{wanted.place}: {path} {why}", hint="name another file: this one would not be of use")
     return CarriedFile(
         source=wanted.source,
         path=wanted.path,
@@ -76,16 +91,28 @@ def _keep(path: Path, place: str, store: Store) -> tuple[Digest, int]:
 _PEM = {"certificate": b"CERTIFICATE-----", "private key": b"PRIVATE KEY-----"}
 
 
-def _why_not(content: Content, store: Store, digest: Digest) -> str | None:
+def _why_not(wanted: WantedFile, store: Store, digest: Digest, machines: AbstractSet[str]) -> str | None:
     """Say what is wrong with the content of a file in the store."""
-    if content == "anything":
-        return None
     with store.open(digest) as file:
-        head = file.read(_CHUNK)
-    if b"-----BEGIN " not in head or _PEM[content] not in head:
-        return f"is no {content} in PEM"
-    if content == "private key" and b"ENCRYPTED" in head:
+        head = file.read(_LONGEST_HEAD)
+    if wanted.content == "package":
+        return _why_no_package(wanted, head, machines)
+    if b"-----BEGIN " not in head or _PEM[wanted.content] not in head:
+        return f"is no {wanted.content} in PEM"
+    if wanted.content == "private key" and b"ENCRYPTED" in head:
         return "is a private key that needs a passphrase, for which nobody is there to be asked"
+    return None
+
+
+def _why_no_package(wanted: WantedFile, head: bytes, machines: AbstractSet[str]) -> str | None:
+    try:
+        package = parse_rpm(head)
+    except ValueError as error:
+        return str(error)
+    if package.file_name != wanted.path.rpartition("/")[2]:
+        return f"is the package {package.file_name}, and the installer goes by its name: call it so"
+    if package.arch != "noarch" and package.arch not in machines:
+        return f"is a package for {package.arch}, and the recipe's machines are {', '.join(sorted(machines))}"
     return None
 
 

@@ -26,6 +26,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "apache2-utils": ("htpasswd",),
     "nginx": ("nginx",),
     "podman": ("podman",),
+    "rpm": ("rpmbuild",),
     "skopeo": ("skopeo",),
     "zstd": ("zstd",),
     "curl": ("curl",),
