@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from bundler.model.address import HttpUrl, host_of, parse_http_url
+from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.reference import DOCKER_HUB, is_registry_host
 from bundler.model.rewrites import Pattern, overlapping
 from bundler.model.site_secret import SiteSecret, SiteSecretField
@@ -72,7 +73,9 @@ def _username(text: str) -> str:
 
 
 RegistryName = Annotated[str, AfterValidator(_registry_name)]
-CertificatePath = Annotated[str, AfterValidator(_certificate), Field(json_schema_extra={"minLength": 1})]
+CertificatePath = Annotated[
+    str, AfterValidator(_certificate), Field(json_schema_extra={"minLength": 1, "format": PATH_FORMAT})
+]
 """A file of the builder's that the bundle carries, from the recipe's folder; with / at its start, one at the site."""
 
 

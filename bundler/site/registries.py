@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bundler.model.registries import certificate_target
-from bundler.model.site_secret import SiteSecret
 from bundler.site.yaml_text import yaml_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bundler.model.registries import Registries, EndpointAuth, RegistryConfig
+    from bundler.model.registries import EndpointAuth, Registries, RegistryConfig
     from bundler.model.site_secret import SiteSecrets
 
 
@@ -51,14 +50,14 @@ def _config(name: str, config: RegistryConfig, secrets: SiteSecrets) -> Mapping[
 
 
 def _auth(auth: EndpointAuth, secrets: SiteSecrets) -> Mapping[str, str]:
-    parts: dict[str, str | Secret | None] = {
+    parts: dict[str, str | SiteSecret | None] = {
         "username": auth.username,
         "password": auth.password,
         "auth": auth.auth,
         "identity_token": auth.identity_token,
     }
     return {
-        key: secrets.of(value) if isinstance(value, Secret) else value
+        key: secrets.of(value) if isinstance(value, SiteSecret) else value
         for key, value in parts.items()
         if value is not None
     }

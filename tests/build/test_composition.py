@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.build.workshop import Workshop
 
-USE = 'variables: {zone: {default: "1"}}\nsite: {config: {node-label: ["zone=${zone}"]}}\n'
+USE = 'variables: {zone: {default: "1"}}\nsite: {config: {kubelet-arg: ["zone=${zone}"]}}\n'
 
 
 def zone(workshop: Workshop, *more: object, env: dict[str, str] | None = None) -> str:

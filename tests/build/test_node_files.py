@@ -106,6 +106,27 @@ def test_what_nobody_would_read_is_a_mistake(more: str, what: str) -> None:
     assert what in mistake.what
 
 
+def test_files_that_a_base_names_are_those_of_its_own_folder(workshop: Workshop) -> None:
+    base = workshop.folder / "base"
+    base.mkdir()
+    (base / "base.yaml").write_text(
+        "site:\n  kubelet: {drop_ins: [./10-a.conf]}\n  config: {node-label: [a=b]}\n  registries:\n    configs:\n"
+        "      a.example: {tls: {ca_file: ca.pem}, auth: {auth: {file: ./auth.txt}}}\n"
+        "      b.example: {tls: {ca_file: /etc/ssl/ca.pem}}\n"
+    )
+    (base / "10-a.conf").write_text("a\n")
+    (base / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    (base / "auth.txt").write_text("canary\n")
+    workshop.write_recipe(more="extends: base/base.yaml\nsite: {agent: {node-label+: [c=d]}}\n")
+    bundle = workshop.build().path
+    registries = (bundle / "etc/registries.yaml").read_text()
+    assert 'auth: "canary"' in registries
+    assert '"/etc/ssl/ca.pem"' in registries
+    assert (bundle / "files/any/etc/rancher/k3s/certs/a.example/ca.pem").exists()
+    assert (bundle / "files/any/data-dir/agent/etc/kubelet.conf.d/10-a.conf").read_text() == "a\n"
+    assert '- "a=b"\n- "c=d"\n' in (bundle / "etc/config-agent.yaml").read_text().replace("  -", "-")
+
+
 def package(folder: Path, name: str, arch: str = "BuildArch: noarch") -> Path:
     """Build a real package with Debian's rpmbuild."""
     spec = folder / "package.spec"

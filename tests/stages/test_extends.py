@@ -107,7 +107,7 @@ def test_without_a_base_a_plus_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_mistakes_name_the_file_line_and_column_they_are_in(tmp_path: Path) -> None:
-    base = "version: 1\nname: Base\nengin: docker\npack: {level: 20}\nsite: {config: {a: 010, a: 1}}\n"
+    base = "version: 1\nname: Base\nengin: docker\npack: {level: 20}\nsite: {config: {v: 010, v: 1}}\n"
     middle = "extends: lower/base.yaml\nrelease: stabel\nimages: {extra: [a/B]}\n"
     own = "extends: middle.yaml\narch: [amr64]\npack: {leve: 3}\n"
     found = mistakes(write(tmp_path, lower__base=base, middle=middle, own=own))
