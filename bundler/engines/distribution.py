@@ -159,7 +159,9 @@ def _verdict(reference: Reference, failures: Sequence[tuple[Endpoint, BundlerErr
     what = f"{reference}: " + "; then ".join(error.what for _, error in failures)
     if isinstance(telling, AccessDeniedError):
         return AccessDeniedError(what, hint=f"it does not exist or needs an account: run docker login for {hosts}")
-    return type(telling)(what, hint=telling.hint)
+    lacking = [urlsplit(each.origin).netloc for each, error in failures if isinstance(error, AssetNotFoundError)]
+    mirrored = f"{' and '.join(lacking)} answers and lacks it: have it mirrored there, or " if lacking else ""
+    return type(telling)(what, hint=mirrored + telling.hint)
 
 
 def _wrong_bytes(reference: Reference, endpoint: Endpoint, wanted: Digest, found: Digest) -> DigestMismatchError:

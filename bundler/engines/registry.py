@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
+from bundler.engines.turns import Turns
 from bundler.model.reference import parse_reference
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class RegistryEngine:
     def pull(self, images: Sequence[LockedImage], intake: Intake, jobs: int, progress: Progress) -> None:
         """Bring each config and each layer once, however many images share it.
 
-        The biggest layers come first: one that came last would keep a single core busy while the others wait.
+        The biggest layers of a registry come first: one that came last would keep a single core busy while the others
+        wait. Registries share the transfers evenly.
         """
         configs = {image.config: image for image in images if not intake.store.has(image.config)}
         manifests = {image.manifest: image for image in images if intake.lacks_manifest(image)}
@@ -43,7 +45,8 @@ class RegistryEngine:
         try:
             tasks = [pool.submit(self._bring_config, image, intake) for image in configs.values()]
             tasks += [pool.submit(self._bring_manifest, image, intake) for image in manifests.values()]
-            tasks += [pool.submit(self._bring, image, layer, intake, progress) for image, layer in layers]
+            turns = Turns((parse_reference(image.reference).registry, (image, layer)) for image, layer in layers)
+            tasks += [pool.submit(self._bring_next, turns, intake, progress) for _ in layers]
             done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             for task in done:
                 task.result()
@@ -57,6 +60,10 @@ class RegistryEngine:
     def _bring_manifest(self, image: LockedImage, intake: Intake) -> None:
         raw = self._distribution.manifest(parse_reference(image.reference), image.manifest)
         intake.take_manifest(raw.body, image, image.reference)
+
+    def _bring_next(self, turns: Turns[tuple[LockedImage, LockedLayer]], intake: Intake, progress: Progress) -> None:
+        with turns.turn() as (image, layer):
+            self._bring(image, layer, intake, progress)
 
     def _bring(self, image: LockedImage, layer: LockedLayer, intake: Intake, progress: Progress) -> None:
         title = f"{image.reference} {layer.digest[7:19]}"
