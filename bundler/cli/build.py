@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     target = args.output / bundle_name(lock)
     require_free(target, replace=args.replace)
     _require_room(plan(lock, ordered.found, store), store.root, args.output)
-    servers = servers_of(recipe, ordered.folder, session_for(recipe, ordered.folder))
+    servers = servers_of(recipe, ordered.folder, session_for(recipe, ordered.folder, progress))
     engine = choose_engine(
         args.engine or recipe.engine,
         servers.distribution,

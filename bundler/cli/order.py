@@ -180,7 +180,7 @@ def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: R
     progress.stage("lock")
     wanted = wanted_images(ordered.recipe, ordered.found)
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
-    servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder))
+    servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder, progress))
     asked = less(wanted, archived.keys() | {each.reference for each in ordered.inputs})
     known = _known(ordered.lock_path)
     lock = resolve(ordered.recipe, asked, servers.releases, servers.distribution, store, jobs, progress, known=known)
@@ -196,7 +196,7 @@ def engine_images(ordered: Order, store: Store, progress: Reporter, *, keep_imag
     def find(reference: Reference, arch: Architecture) -> LockedImage:
         return resolve_image(reference, arch, servers.distribution, store, progress)
 
-    servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder))
+    servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder, progress))
     return EngineImages(ordered.recipe, find, servers.access, store, progress, keep_images=keep_images)
 
 
@@ -210,12 +210,12 @@ def _tell(found: Findings, progress: Reporter) -> None:
         )
 
 
-def session_for(recipe: Recipe, folder: Path) -> Session:
+def session_for(recipe: Recipe, folder: Path, progress: Reporter) -> Session:
     """Open a session that trusts the servers of a recipe in `folder`; raises CertificateFileError."""
     from bundler.engines.access import certificates_of
     from bundler.net.session import NetworkSettings, open_session
 
-    return open_session(NetworkSettings(certificates=certificates_of(recipe.sources, folder)))
+    return open_session(NetworkSettings(certificates=certificates_of(recipe.sources, folder), notice=progress.note))
 
 
 def servers_of(recipe: Recipe, folder: Path, session: Session) -> Servers:

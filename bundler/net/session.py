@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from bundler.net.connection import BudgetedAdapter
 from bundler.net.failures import host_of, plain_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from ssl import SSLContext
 
@@ -35,11 +35,17 @@ if TYPE_CHECKING:
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 FOR_EVER = 10**12
 """Seconds that no server asks to wait."""
+FAILING_ANSWERS = 4
+"""How often a server is asked again that answers with an error of its own: a moment, not a maintenance."""
 SILENT_READS = 2
 """How often a server that accepts a question and does not answer is asked again."""
 
 REDIRECT_PAGE = 8 << 10
 """Bytes that are read of the page of a redirect."""
+
+
+def _nobody(_: str) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ class NetworkSettings:
     pause than `retry_after_max` is not waited for. Below `slowest` bytes a second over `slow_window` seconds a transfer
     counts as stalled. Of a file of unknown size `largest_download` bytes are taken at most. `ca_file` holds the trusted
     authorities when REQUESTS_CA_BUNDLE names no file. `certificates` are those of single servers, by host with its port
-    when one is written: they hold for no other, wherever a redirect leads.
+    when one is written: they hold for no other, wherever a redirect leads. `notice` is told what is asked again, once
+    for each host.
     """
 
     connect_timeout: float = 10
@@ -67,10 +74,19 @@ class NetworkSettings:
     largest_download: int = 16 << 30
     ca_file: Path | None = None
     certificates: Mapping[str, Certificates] = field(default_factory=lambda: MappingProxyType({}))
+    notice: Callable[[str], None] = _nobody
 
 
 class Patience(Retry):
     """How often and how long to wait. Gives up at once when a server asks for a longer pause than is allowed."""
+
+    notice: Callable[[str], None] = staticmethod(_nobody)
+
+    def new(self, **changes: Any) -> Patience:
+        """Give the same with changes."""
+        other = super().new(**changes)
+        other.notice = self.notice
+        return other
 
     def parse_retry_after(self, retry_after: str) -> float:
         """Read Retry-After in seconds; one that makes no sense is none."""
@@ -93,6 +109,11 @@ class Patience(Retry):
             if asked is not None and asked > self.retry_after_max:
                 raise MaxRetryError(named["_pool"], url, ResponseError("asked to wait too long"))
         more = super().increment(method, url, response, *rest, **named)
+        if response is not None and response.status in RETRIED_STATUS and not self.history:
+            pool = named["_pool"]
+            host = f"{pool.host}:{pool.port}" if pool.port not in {80, 443} else pool.host
+            again = f"asking again, up to {self.status} times"
+            self.notice(f"{host} answers with status {response.status}: {again}")
         if response is not None:
             response.close()  # urllib3 would read the whole body, however long, to keep the connection
         return more
@@ -119,6 +140,18 @@ def patience(settings: NetworkSettings) -> Patience:
         retry_after_max=settings.retry_after_max,  # type: ignore[arg-type]  # a float works as well
         raise_on_status=False,
     )
+
+
+def patience_with_answers(settings: NetworkSettings) -> Patience:
+    """Begin to be patient with single answers: less than with a transfer, which keeps what has arrived."""
+    patient = patience(settings).new(
+        read=min(settings.retries, SILENT_READS),
+        status=min(settings.retries, FAILING_ANSWERS),
+        backoff_factor=settings.backoff / 2,
+        backoff_jitter=settings.backoff / 4,
+    )
+    patient.notice = settings.notice
+    return patient
 
 
 class AddressAuth(AuthBase):
@@ -184,6 +217,7 @@ def open_session(settings: NetworkSettings | None = None) -> Session:
     Raises CertificateFileError.
     """
     settings = settings or NetworkSettings()
+    settings = replace(settings, notice=_once(settings.notice))
     # its debug lines and retry warnings show signed addresses whole
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     session = Session(settings)
@@ -204,8 +238,19 @@ def open_session(settings: NetworkSettings | None = None) -> Session:
 
 
 def _adapter(settings: NetworkSettings, context: SSLContext | None = None) -> BudgetedAdapter:
-    patient = patience(settings).new(read=min(settings.retries, SILENT_READS))
+    patient = patience_with_answers(settings)
     return BudgetedAdapter(context, pool_connections=16, pool_maxsize=16, max_retries=patient)
+
+
+def _once(notice: Callable[[str], None]) -> Callable[[str], None]:
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            notice(text)
+
+    return tell
 
 
 def _origins(host: str) -> tuple[str, ...]:

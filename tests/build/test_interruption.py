@@ -69,7 +69,7 @@ def test_an_interrupted_build_ends_at_once_and_goes_on_later(number: signal.Sign
     begun = time.monotonic()
     child.send_signal(number)
     out, err = child.communicate(timeout=LIMIT)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert child.returncode == code
     assert out == ""
     assert "Traceback" not in err
@@ -94,7 +94,7 @@ def test_a_build_that_waits_for_a_silent_server_ends_at_once(number: signal.Sign
     begun = time.monotonic()
     child.send_signal(number)
     _, err = child.communicate(timeout=LIMIT)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert child.returncode == code
     assert "Traceback" not in err
     assert slow.left_in_output() == []

@@ -94,7 +94,7 @@ def test_proxy_stalls_and_lets_go_at_its_end(release_server: ReleaseServer) -> N
             get(proxy, timeout=0.3)
         assert proxy.body_bytes() == 1000
         started = time.monotonic()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30, "the upstream would be waited for 60 s"
 
 
 def test_proxy_drips(proxy: FaultyProxy) -> None:
