@@ -39,12 +39,15 @@ remove_selinux_package() {
   rm -f -- "$root$selinux_mark"
 }
 
+needed_selinux_package() {
+  [ -n "$live" ] && [ "${INSTALL_K3S_SKIP_SELINUX_RPM-}" != true ] || return 0
+  ! selinux_enforces || has_selinux_policy || ! has rpm || selinux_package
+}
+
 apply_selinux() {
   [ -n "$live" ] && [ "${INSTALL_K3S_SKIP_SELINUX_RPM-}" != true ] || return 0
-  if selinux_enforces && ! has_selinux_policy && has rpm; then
-    package=$(selinux_package)
-    [ -z "$package" ] || install_selinux_package "$package"
-  fi
+  package=$(needed_selinux_package)
+  [ -z "$package" ] || install_selinux_package "$package"
   if has restorecon; then
     for path in $changed; do restorecon "$root$path" 2>/dev/null || :; done
   fi

@@ -189,11 +189,24 @@ save_edited() {
   done
 }
 
+show_live_changes() {
+  package=$(needed_selinux_package)
+  [ -z "$package" ] || result "install the package $package"
+  for path in $changed; do
+    case $path in
+      /etc/modules-load.d/*.conf | /etc/sysctl.d/*.conf) result "apply $path to the running kernel" ;;
+    esac
+  done
+  [ -z "$docker" ] || for path in $(fact "archive.$arch"); do result "load $path into docker"; done
+  [ -z "$digest_names" ] || for line in $(fact "digest.$arch"); do result "name ${line%% *} ${line#* } too"; done
+}
+
 show_changes() {
   for path in $changed; do
     if [ -e "$root$path" ] || [ -L "$root$path" ]; then result "replace $root$path"; else result "create $root$path"; fi
   done
   for path in $gone; do result "remove $root$path"; done
+  if [ -n "$live" ] && [ -n "$changed$gone" ]; then show_live_changes; fi
   if [ -z "$changed$gone" ]; then result 'change nothing'; fi
   if [ -n "$live" ] && [ "$init" != none ] && [ -n "$changed$gone" ]; then
     [ "${INSTALL_K3S_SKIP_ENABLE-}" = true ] || result "enable $service"

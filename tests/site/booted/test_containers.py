@@ -94,6 +94,9 @@ def test_images_only_says_that_a_release_before_2025_must_start_again(systemd_ho
 def test_files_of_the_recipe_are_in_place_and_in_force_before_k3s_starts(systemd_host: Host) -> None:
     before = systemd_host.changes()
     systemd_host.shell("echo 0 >/proc/sys/net/ipv4/ip_forward")
+    asked = systemd_host.install("carrying", "--dry-run", "--digest-names")
+    assert "apply /etc/sysctl.d/90-site.conf to the running kernel" in asked.out.splitlines()
+    assert f"name {OLD_IMAGES[0]} {DIGEST_NAMES[0]} too" in asked.out.splitlines()
     done = systemd_host.install("carrying")
     assert done.status == 0, str(done)
     assert systemd_host.shell("cat /proc/sys/net/ipv4/ip_forward") == "1"
