@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bundler.model.registries import certificate_target
+from bundler.model.site_secret import SiteSecret
 from bundler.site.yaml_text import yaml_text
 
 if TYPE_CHECKING:

@@ -33,7 +33,6 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "busybox-static": ("busybox",),
     "mksh": ("mksh",),
     "yash": ("yash",),
-    "rpm": ("rpmbuild",),
     "strace": ("strace",),
     "cpio": ("cpio",),
     "e2fsprogs": ("mkfs.ext4",),
