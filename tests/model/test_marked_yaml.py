@@ -174,7 +174,7 @@ def test_data_written_by_another_writer_reads_back_the_same(data: dict[str, obje
 yaml_like = st.text(alphabet="ab:-[]{}&*!|>'\"%@`#,? \n\t<01.~", max_size=80)
 
 
-@settings(deadline=1000, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | yaml_like.map(str.encode))
 @example(b"? a\n? b\n: c")
 @example(b"a: &a a\n*a : b\n")

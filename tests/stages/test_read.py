@@ -274,7 +274,7 @@ def whole(found: tuple[RecipeMistake, ...]) -> None:
         assert len(each.what) <= 400
 
 
-@settings(deadline=1000, max_examples=200)
+@settings(max_examples=200)
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 @example(b"\xff")
 @example(b"? [a]\n: b")
@@ -395,7 +395,7 @@ def test_a_recipe_with_every_key_is_read() -> None:
     assert recipe.with_overrides(level=4).fingerprint() != recipe.fingerprint()
 
 
-@settings(deadline=1000, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.sampled_from(places(FULL)), odd), min_size=1, max_size=3))
 def test_anything_anywhere_in_a_recipe_is_taken_or_told_in_our_words(
     changes: list[tuple[tuple[Any, ...], Any]],

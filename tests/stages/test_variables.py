@@ -33,22 +33,18 @@ def test_a_variable_has_its_default_or_what_is_given() -> None:
 
 
 def test_plain_texts_and_keys_of_every_depth_take_variables() -> None:
-    text = (
-        SHORTEST
-        + "variables: {zone: {default: b}}\nsite:\n  config:\n    node-label: ['zone=${zone}']\n    x: a-${zone}\n"
-    )
+    text = SHORTEST + "variables: {zone: {default: b}}\nsite:\n  unknown_flags: {x: [server, agent]}\n"
+    text += "  config:\n    node-label: ['zone=${zone}']\n    x: a-${zone}\n"
     recipe = parse_recipe(text.encode(), "edge.yaml")
     assert dict(recipe.site.config) == {"node-label": ("zone=b",), "x": "a-b"}
 
 
 def test_a_value_is_text_whatever_it_looks_like() -> None:
-    text = (
-        SHORTEST
-        + 'variables: {mode: {default: "0644"}}\nsite: {config: {write-kubeconfig-mode: "${mode}", x: "${mode}1"}}\n'
-    )
+    text = SHORTEST + 'variables: {mode: {default: "0644"}}\n'
+    text += 'site: {unknown_flags: {x: [server], y: [server]}, config: {x: "${mode}", y: "${mode}1"}}\n'
     for value in ("true", "0644", "1.50", "~", "a: b", "- x"):
         recipe = parse_recipe(text.encode(), "edge.yaml", {"mode": value})
-        assert dict(recipe.site.config) == {"write-kubeconfig-mode": value, "x": f"{value}1"}
+        assert dict(recipe.site.config) == {"x": value, "y": f"{value}1"}
     (found,) = mistakes('variables: {level: {default: "9"}}\npack: {level: "${level}"}\n')
     assert found == '6:15: pack.level: is the text "9", and a whole number is expected'
 
@@ -143,7 +139,7 @@ def test_values_decide_the_fingerprint_and_descriptions_do_not() -> None:
 def test_a_text_with_its_dollars_doubled_before_braces_comes_out_as_it_was(text: str) -> None:
     data = {
         "version": 1, "name": "edge", "release": "stable", "arch": ["arm64"],
-        "site": {"config": {"x": re.sub(r"\$\{(?![0-9])", "$${", text)}},
+        "site": {"unknown_flags": {"x": ["server"]}, "config": {"x": re.sub(r"\$\{(?![0-9])", "$${", text)}},
     }  # fmt: skip
     assume("://" not in text)  # an account in a URL is refused
     assert parse_recipe(recipe_text(data).encode(), "x").site.config["x"] == text
