@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from bundler.net.session import Session
     from tests.engines.conftest import DockerConfig
+    from tests.upstream.answers import Answer
 
 PAUSE = "docker.io/rancher/mirrored-pause:3.6"
 COREDNS = "docker.io/rancher/mirrored-coredns-coredns:1.12.3"
@@ -132,17 +134,30 @@ def test_a_token_is_not_sent_any_more_when_its_time_is_over(session: Session) ->
         assert [request.status for request in upstream.requests] == [401, 200, 200]
 
 
+@dataclass(frozen=True)
+class _CutWhileTheTokenEnds(Cut):
+    access: BearerAccess
+
+    def alter(self, answer: Answer, target: str) -> Answer:
+        self.access.expire_tokens()
+        return answer
+
+
 def test_a_blob_that_breaks_off_goes_on_under_a_new_token(session: Session, tmp_path: Path) -> None:
     access = BearerAccess()
     layer = on_arm64().layers[0]
     with Upstream(access=access) as upstream:
         distribution, reference = Distribution(session, through()), at(upstream.host)
         distribution.manifest(reference, None)
-        upstream.fail("*/blobs/*", Cut(100))
+        upstream.fail("*/blobs/*", _CutWhileTheTokenEnds(100, access))
         upstream.forget_requests()
         distribution.blob(reference, parse_digest(layer.digest), len(layer.data), tmp_path / "part", SilentTask())
         assert (tmp_path / "part").read_bytes() == layer.data
-        assert upstream.bytes_sent("*/blobs/*") == len(layer.data)
+        assert [request.status for request in upstream.requests_to("*/blobs/*")] == [200, 401, 206]
+        assert len(upstream.requests_to("/token")) == 1
+        assert sum(each.body_bytes for each in upstream.requests_to("*/blobs/*") if each.status < 300) == len(
+            layer.data
+        )
 
 
 @pytest.mark.parametrize("access", [BasicAccess("me", "pässwörd €"), BearerAccess("me", "pässwörd €")])
