@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from bundler.cli.shipped import shipped_recipes
-from bundler.model.carried import carried_path
 from bundler.model.recipe_text import recipe_text
 from bundler.stages.read import read_recipe
 from tests.build.workshop import ROOT, Workshop
@@ -52,7 +51,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Wo
 def over(path: Path, workshop: Workshop) -> str:
     """Lay the local upstream over a shipped recipe, and nothing else but what makes it quick."""
     upstream = workshop.upstream
-    dashed = read_recipe(path).sources.tag_style == "dash"
+    releases: str | dict[str, str] = upstream.releases_url
+    if read_recipe(path).sources.preset == "cn":
+        releases = {"url": upstream.dashed_releases_url, "tag_style": "dash"}
     return recipe_text(
         {
             "extends": os.path.relpath(path, workshop.folder),
@@ -60,7 +61,7 @@ def over(path: Path, workshop: Workshop) -> str:
             "engine": "registry",
             "pack": {"level": 1},
             "sources": {
-                "releases": upstream.dashed_releases_url if dashed else upstream.releases_url,
+                "releases": [releases],
                 "channels": upstream.channels_url,
                 "registries": {"docker.io": [upstream.url]},
             },
@@ -94,7 +95,11 @@ def test_a_shipped_recipe_locks_builds_verifies_and_installs(name: str, workshop
     done = site.run(bundle, role, environment=environment)
     assert done.status == 0, done
     for file in recipe.files:
-        assert (bundle / carried_path(file.role, file.target)).is_file()
+        placed = site.root / file.target.lstrip("/")
+        assert placed.is_file() == (file.role in {"any", role})
+        assert (
+            file.role not in {"any", role} or placed.read_bytes() == (SHIPPED[name].parent / file.source).read_bytes()
+        )
     deployed = {path.name for path in (bundle / "manifests").glob("*")}
     for manifest in deployed:
         assert (site.root / "var/lib/rancher/k3s/server/manifests" / manifest).is_file() == (role == "server")

@@ -24,7 +24,7 @@ SHORTEST = "version: 1\nname: edge\nrelease: stable\narch: [arm64]\n"
 
 def test_there_are_recipes() -> None:
     assert {path.stem for path in RECIPES} >= {
-        "k3s", "minimal", "china", "alpine", "raspberry-pi", "wireguard", "private-registry",
+        "k3s", "minimal", "china", "alpine", "ha", "agent-only", "raspberry-pi", "wireguard", "private-registry",
         "embedded-registry", "upgrade",
     }  # fmt: skip
     assert {path.name for path in (ROOT / "recipes").iterdir()} == {
