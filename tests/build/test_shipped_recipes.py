@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.real.docker_engine import DockerEngine
+
 SHIPPED = {path.stem: path for path in shipped_recipes()}
+BUILT_BY_DOCKER = "with-app"
 OTHER_IMAGES = (
+    "docker.io/library/nginx:1.27-alpine",
     "docker.io/rancher/k3s-upgrade:v1.34.1-k3s1",
     "docker.io/rancher/kubectl:v1.30.3",
     "docker.io/rancher/system-upgrade-controller:v0.14.0",
@@ -73,8 +77,21 @@ def architecture(path: Path) -> str:
     return read_recipe(path).arch[0]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != BUILT_BY_DOCKER])
 def test_a_shipped_recipe_locks_builds_verifies_and_installs(name: str, workshop: Workshop, tmp_path: Path) -> None:
+    goes_all_the_way(name, workshop, tmp_path)
+
+
+@pytest.mark.real
+def test_the_recipe_whose_image_is_built_goes_all_the_way(
+    workshop: Workshop, tmp_path: Path, docker_engine: DockerEngine
+) -> None:
+    with_docker = replace(workshop, environment={"DOCKER_HOST": docker_engine.host})
+    goes_all_the_way(BUILT_BY_DOCKER, with_docker, tmp_path)
+
+
+def goes_all_the_way(name: str, workshop: Workshop, tmp_path: Path) -> None:
+    """Lock, build, verify, and install into a scratch root."""
     recipe = read_recipe(SHIPPED[name])
     workshop.recipe.write_text(over(SHIPPED[name], workshop))
     locked = workshop.run("lock", "--update", workshop.recipe, "--cache-dir", workshop.cache)
@@ -85,6 +102,7 @@ def test_a_shipped_recipe_locks_builds_verifies_and_installs(name: str, workshop
     facts = (bundle / "bundle.facts").read_text().splitlines()
     carried = {line.partition("=")[2] for line in facts if line.startswith("image.")}
     assert {reference.name for reference in recipe.images.references} <= carried
+    assert {image.ref.name for image in recipe.images.builds} <= carried
 
     site = Site(
         make_root(tmp_path / "root", "openrc" if name == "alpine" else "systemd"), command_directory(tmp_path / "bin")

@@ -25,7 +25,7 @@ SHORTEST = "version: 1\nname: edge\nrelease: stable\narch: [arm64]\n"
 def test_there_are_recipes() -> None:
     assert {path.stem for path in RECIPES} >= {
         "k3s", "minimal", "china", "alpine", "ha", "agent-only", "raspberry-pi", "wireguard", "private-registry",
-        "embedded-registry", "upgrade",
+        "embedded-registry", "upgrade", "with-app",
     }  # fmt: skip
     assert {path.name for path in (ROOT / "recipes").iterdir()} == {
         path.name if path.parent.name == "recipes" else path.stem for path in RECIPES
