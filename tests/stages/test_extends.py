@@ -178,7 +178,7 @@ def test_paths_in_a_base_are_from_its_own_folder(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path, shared__lowest__base=lowest, shared__middle__middle=middle, own=own))
     assert [file.source for file in recipe.files] == ["shared/middle/../lowest/ca.pem", "/abs.pem", "own.pem"]
     assert [image.archive for image in recipe.images.archives] == ["shared/middle/app.tar"]
-    assert [image.build for image in recipe.images.builds] == ["shared/middle/app"]
+    assert [image.build for image in recipe.images.builds] == ["./shared/middle/app"]
 
 
 def test_what_a_base_says_decides_the_fingerprint_and_how_it_is_said_does_not(tmp_path: Path) -> None:
