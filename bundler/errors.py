@@ -162,6 +162,16 @@ class ManifestError(UsageError):
     name = "manifest-invalid"
 
 
+class ChartError(UsageError):
+    """A chart is no chart, lacks a dependency, or nobody knows which images it needs.
+
+    `helm dependency build` and `helm package` bring dependencies inside. Install `helm`, so that the chart can be
+    rendered, or name its images under the chart's `images`.
+    """
+
+    name = "chart-invalid"
+
+
 class NotABundleError(UsageError):
     """The folder given is not a bundle.
 

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     from bundler.site.folder import require_free
     from bundler.site.told import told_by
     from bundler.stages.archive import write_archive
+    from bundler.stages.charts import fetch_charts
     from bundler.stages.plan import plan
     from bundler.stages.secrets import read_secrets
     from bundler.store.store import open_store
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         keep_images=args.keep_images,
     )
     engine_images(ordered, store, progress, keep_images=args.keep_images).bring(lock, ordered.inputs)
+    fetch_charts(lock, servers.distribution, store, progress)
     archives = WithArchives(engine, ordered.folder)
     bring(lock, archives, servers.releases, servers.session, store, args.jobs, progress)
     bundle = assemble(told, lock, store, target, args.jobs, progress, replace=args.replace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -174,18 +175,28 @@ def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter, *, kee
 def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
     """Lock the recipe anew but for the images that only the Docker engine has."""
     from bundler.stages.archived import lock_archives, with_own_images
+    from bundler.stages.charts import survey_charts
     from bundler.stages.resolve import resolve
     from bundler.stages.survey import explained, less, wanted_images
 
     progress.stage("lock")
-    wanted = wanted_images(ordered.recipe, ordered.found)
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
     servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder, progress))
+    release = servers.releases.release()
+    surveyed = survey_charts(
+        ordered.recipe, ordered.carried, release, servers.session, servers.distribution, store, _program("helm")
+    )
+    found = ordered.found + surveyed.found
+    wanted = wanted_images(ordered.recipe, found)
     asked = less(wanted, archived.keys() | {each.reference for each in ordered.inputs})
     known = _known(ordered.lock_path)
-    lock = resolve(ordered.recipe, asked, servers.releases, servers.distribution, store, jobs, progress, known=known)
-    _tell(ordered.found, progress)
-    return explained(with_own_images(lock, archived), wanted).model_copy(update={"files": ordered.carried})
+    lock = resolve(
+        ordered.recipe, release, asked, servers.releases, servers.distribution, store, jobs, progress, known=known
+    )
+    _tell(found, progress)
+    files = tuple(sorted(ordered.carried + surveyed.files, key=lambda file: file.path))
+    update = {"files": files, "charts": surveyed.charts}
+    return explained(with_own_images(lock, archived), wanted).model_copy(update=update)
 
 
 def engine_images(ordered: Order, store: Store, progress: Reporter, *, keep_images: bool) -> EngineImages:
@@ -198,6 +209,11 @@ def engine_images(ordered: Order, store: Store, progress: Reporter, *, keep_imag
 
     servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder, progress))
     return EngineImages(ordered.recipe, find, servers.access, store, progress, keep_images=keep_images)
+
+
+def _program(name: str) -> Path | None:
+    found = shutil.which(name)
+    return Path(found) if found else None
 
 
 def _tell(found: Findings, progress: Reporter) -> None:

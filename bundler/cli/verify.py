@@ -23,7 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--unpack", action="store_true", help="also unpack every layer and compare it with its image's config"
     )
     parser.add_argument(
-        "--closure", action="store_true", help="also check that every image that k3s and its manifests need is inside"
+        "--closure",
+        action="store_true",
+        help="also check that every image that k3s, manifests and charts need is inside",
     )
     configure_jobs(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")

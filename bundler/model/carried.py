@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from bundler.model.digest import DigestField
+from bundler.model.digest import Digest, DigestField, hex_of
 from bundler.model.frozen import Frozen
 
 FileRole = Literal["any", "server", "agent"]
@@ -75,6 +75,11 @@ class CarriedFile(Frozen):
 def carried_path(role: FileRole, target: str) -> str:
     """Say where a file for `target` lies in the bundle."""
     return f"files/{role}/{target.lstrip('/')}"
+
+
+def chart_path(name: str, digest: Digest) -> str:
+    """Say where a chart lies in the bundle: other bytes, another name, or the Helm controller would see no change."""
+    return f"{CHARTS}{name}-{hex_of(digest)[:12]}.tgz"
 
 
 def manifest_path(file_name: str) -> str:

@@ -124,6 +124,22 @@ class EngineInput(Frozen):
     digest: DigestField
 
 
+class LockedChart(Frozen):
+    """A Helm chart, at `path` in the bundle, and the manifest that installs it.
+
+    `found_by` says in words how it is known that it needs `images`.
+    """
+
+    name: str
+    chart: str
+    version: str
+    path: str
+    digest: DigestField
+    images: tuple[str, ...]
+    found_by: str
+    manifest: str
+
+
 class LockedArchitecture(Frozen):
     """What one CPU architecture gets: the binary, the images of k3s, and the recipe's own images."""
 
@@ -162,6 +178,7 @@ class Lock(Frozen):
     compressor: Compressor
     architectures: tuple[LockedArchitecture, ...]
     files: tuple[CarriedFile, ...] = ()
+    charts: tuple[LockedChart, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     digest_names: bool = False
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
@@ -14,6 +15,7 @@ from bundler.model.config import COMPONENTS, Component
 from bundler.model.digest import Digest, digest_of
 from bundler.model.marked_yaml import path_text
 from bundler.model.platform import ARCHITECTURES, Architecture
+from bundler.model.recipe_charts import Chart
 from bundler.model.recipe_extends import for_editors
 from bundler.model.recipe_files import FileToCarry, SourcePath
 from bundler.model.recipe_images import Images
@@ -25,9 +27,6 @@ from bundler.model.recipe_sources import Sources
 from bundler.model.recipe_variables import Variables
 from bundler.model.release import is_channel, is_tag
 from bundler.model.strict import Strict, no_repeats, nothing, together
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 CHANNELS = ("stable", "latest", "testing")
 """The channels beside those of one minor version (k3s channel.yaml)."""
@@ -78,6 +77,13 @@ def _architectures(values: tuple[Architecture, ...]) -> tuple[Architecture, ...]
 
 def _components(values: tuple[Component, ...]) -> tuple[Component, ...]:
     return tuple(sorted(values, key=COMPONENTS.index))
+
+
+def _chart_name(value: Any) -> str:
+    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+    if not isinstance(name, str):
+        raise ValueError("has no name")  # noqa: TRY004  its type says so
+    return name
 
 
 ReleaseName = Annotated[
@@ -140,6 +146,11 @@ class Recipe(Strict):
         description="manifests that k3s deploys by itself, from the folder of the recipe: files, folders, globs; "
         "the images they name are carried",
         examples=[["./app.yaml", "./manifests/*.yaml"]],
+    )
+    charts: Annotated[tuple[Chart, ...], no_repeats(_chart_name)] = Field(
+        default=(),
+        description="Helm charts that k3s installs by itself; the images they need are carried",
+        examples=[[{"name": "redis", "chart": "./redis-1.0.0.tgz"}]],
     )
     files: tuple[FileToCarry, ...] = Field(
         default=(),

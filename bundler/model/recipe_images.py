@@ -121,6 +121,10 @@ def _exclusion(value: object) -> Exclusion:
     return Exclusion(reference.registry, reference.repository, reference.tag if tagged else None)
 
 
+ReferenceField = Annotated[
+    Reference, PlainValidator(_reference), PlainSerializer(str), WithJsonSchema({"type": "string", "minLength": 1})
+]
+
 Ordered = TypeVar("Ordered", Extra, Exclusion)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from bundler.errors import RecipeNotFoundError, UsageError, host_error
-from bundler.model.carried import CarriedFile, manifest_path
+from bundler.errors import ChartError, RecipeNotFoundError, UsageError, host_error
+from bundler.model.carried import CarriedFile, chart_path, manifest_path
 from bundler.model.digest import digest_from_hex
 from bundler.model.platform import RPM_MACHINE
 from bundler.site.rpm import parse_rpm
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bundler.model.digest import Digest
     from bundler.model.recipe import Recipe
+    from bundler.model.recipe_charts import Chart
     from bundler.site.wanted import WantedFile
     from bundler.store.store import Store
 
@@ -44,13 +45,17 @@ def carry(recipe: Recipe, folder: Path, store: Store) -> tuple[CarriedFile, ...]
         )
         for written in written_files(recipe.site)
     ]
-    for source, path in manifest_files(recipe.manifests, folder).items():
+    names = tuple(chart.name for chart in recipe.charts)
+    for source, path in manifest_files(recipe.manifests, folder, names).items():
         digest, size = _keep(path, source, store)
         found.append(
             CarriedFile(
                 source=source, path=manifest_path(path.name), digest=digest, size=size, mode="600", role="server"
             )
         )
+    for index, chart in enumerate(recipe.charts):
+        if chart.is_local:
+            found.append(_local_chart(chart, index, folder, store))
     _require_distinct(found)
     return tuple(sorted(found, key=lambda file: file.path))
 
@@ -68,6 +73,16 @@ def _carried(wanted: WantedFile, path: Path, store: Store, machines: AbstractSet
         role=wanted.role,
         target=wanted.target,
     )
+
+
+def _local_chart(chart: Chart, index: int, folder: Path, store: Store) -> CarriedFile:
+    path = folder / chart.chart
+    if path.is_dir():
+        raise ChartError(
+            f"charts[{index}].chart: {path} is a folder", hint=f"pack it: helm package {chart.chart}; name the .tgz"
+        )
+    digest, size = _keep(path, f"charts[{index}].chart", store)
+    return CarriedFile(source=chart.chart, path=chart_path(chart.name, digest), digest=digest, size=size, role="server")
 
 
 def _keep(path: Path, place: str, store: Store) -> tuple[Digest, int]:

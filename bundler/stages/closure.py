@@ -10,10 +10,11 @@ from bundler.k3s.images import parse_image_list
 from bundler.model.bundle import IMAGE_LIST, LOCK, BundledImage, read_bundle
 from bundler.model.carried import MANIFESTS
 from bundler.model.digest import digest_of
-from bundler.model.lock import Lock, parse_lock
+from bundler.model.lock import Lock, LockedChart, parse_lock
+from bundler.workloads.chart import MOST_PACKED, read_chart
 from bundler.workloads.objects import MOST_BYTES, read_objects
 from bundler.workloads.uses import Findings
-from bundler.workloads.walk import walk
+from bundler.workloads.walk import walk, walk_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,10 +43,23 @@ def read_contents(folder: Path) -> Contents:
     found = Findings()
     for path in sorted((folder / MANIFESTS).glob("*")):
         try:
-            found += walk(read_objects(_read(path, MOST_BYTES + 1), f"{MANIFESTS}{path.name}"))
+            found += walk_manifest(_read(path, MOST_BYTES + 1), f"{MANIFESTS}{path.name}")
         except ManifestError as error:
             raise _incomplete(folder, [error.what]) from None
-    return Contents(bundle, lock, found)
+    charts = {f"{MANIFESTS}{chart.name}.yaml:" for chart in lock.charts}
+    notes = tuple(note for note in found.notes if not charts.intersection(note.split()))
+    for chart in lock.charts:
+        data = _read(folder / chart.path, MOST_PACKED + 1)
+        found += _plain_images(data, chart)
+    return Contents(bundle, lock, Findings(found.uses, found.maybes, notes, found.helm_charts))
+
+
+def _plain_images(data: bytes, chart: LockedChart) -> Findings:
+    """Read a chart that has no templates once more; of others the lock says which images they need."""
+    packed, found = read_chart(data, chart.path), Findings()
+    for file in packed.manifests if packed.is_plain else ():
+        found += walk(read_objects(file.data, f"{chart.path}, {file.path}"))
+    return found
 
 
 def require_closed(folder: Path) -> Contents:
@@ -73,8 +87,18 @@ def _findings(folder: Path, contents: Contents) -> Iterator[str]:
                 yield f"{image.name} for {each.arch} is missing: it is in the list of {contents.lock.release}"
         for use in contents.found.uses:
             yield from (f"{why}: {use.where} needs it" for why in _missing(use, present, each.arch))
+        for chart in contents.lock.charts:
+            yield from (
+                f"{name} for {each.arch} is missing: the chart {chart.name} needs it"
+                for name in map(_name, chart.images)
+                if name not in present
+            )
         if contents.found.helm_charts and not any(f"/{_HELM_JOB}:" in name for name in present):
             yield f"{_HELM_JOB} for {each.arch} is missing: HelmChart objects need it"
+
+
+def _name(image: str) -> str:
+    return image.partition("@")[0]
 
 
 def _missing(use: ImageUse, present: Mapping[str, BundledImage], arch: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from bundler.model.bundle import (
     binary_path,
     facts_text,
 )
+from bundler.model.carried import manifest_path
 from bundler.model.digest import digest_from_hex
 from bundler.site.installer import install_script
 from bundler.site.readme import readme_text
@@ -48,6 +49,8 @@ def emit(
     binaries = tuple(_copy_binary(each, store, folder, progress) for each in lock.architectures)
     for file in lock.files:
         _copy(file.source, file.digest, file.size, file.path, store, folder, progress)
+    for chart in lock.charts:
+        folder.write(manifest_path(f"{chart.name}.yaml"), chart.manifest.encode())
     image_list = lock.architectures[0].image_list
     _copy(image_list.name, image_list.digest, image_list.size, IMAGE_LIST, store, folder, progress)
     bundle = Bundle(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bundler.model.recipe_charts import OCI
 from bundler.model.release import parse_release
 from bundler.net.download import Download, download
 
@@ -33,7 +34,7 @@ class _Wanted:
 
 
 def fetch(lock: Lock, releases: Releases, session: Session, store: Store, progress: Progress) -> None:
-    """Bring every file of the lock that has a URL into the store, verified.
+    """Bring every file of the lock that has a URL of HTTP into the store, verified.
 
     Raises network, integrity and host errors.
     """
@@ -48,7 +49,7 @@ def fetch(lock: Lock, releases: Releases, session: Session, store: Store, progre
             partial(_download, session, Download((file.url,), file.digest, file.size)),
         )
         for file in lock.files
-        if file.url
+        if file.url and not file.url.startswith(OCI)
     ]
     missing = [file for file in files if not store.verified(file.digest)]
     progress.expect(sum(file.size for file in missing))

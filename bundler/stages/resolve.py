@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 _DEEPEST_INDEX = 3
 
 
-def resolve(  # noqa: PLR0913  a stage takes what it needs one by one
+def resolve(  # noqa: PLR0913, PLR0917  a stage takes what it needs one by one
     recipe: Recipe,
+    release: Release,
     wanted: Wanted,
     releases: Releases,
     distribution: Distribution,
@@ -63,12 +64,12 @@ def resolve(  # noqa: PLR0913  a stage takes what it needs one by one
 ) -> Lock:
     """Decide everything the recipe leaves open. Small things that were read on the way (configs) stay in `store`.
 
-    `wanted` are the images from registries that the recipe names or its manifests need. Images of `known`, an older
-    lock, are taken over where their tag points to the same digest still.
+    `release` is what the recipe's channel means now. `wanted` are the images from registries that the recipe names or
+    its manifests and charts need. Images of `known`, an older lock, are taken over where their tag points to the same
+    digest still.
 
     Raises UnknownReleaseError, UnsupportedArchitectureError, UsageError and the network and integrity errors.
     """
-    release = releases.release()
     _require_layer_form(recipe, release)
     _require_site(recipe, release, progress)
     files = _ReleaseFiles(releases, release)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from bundler.errors import ManifestError, UsageError
 from bundler.model.carried import MANIFESTS
 from bundler.model.wanted import Wanted, WantedImage
-from bundler.workloads.objects import read_objects
 from bundler.workloads.uses import Findings, pod_image
-from bundler.workloads.walk import walk
+from bundler.workloads.walk import walk_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -30,7 +29,7 @@ def survey(recipe: Recipe, carried: Iterable[CarriedFile], store: Store) -> Find
         if not file.path.startswith(MANIFESTS):
             continue
         try:
-            found += walk(read_objects(store.read(file.digest), file.source))
+            found += walk_manifest(store.read(file.digest), file.source)
         except ManifestError as error:
             mistakes.append(error)
     if mistakes:

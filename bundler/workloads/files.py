@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def manifest_files(patterns: Sequence[str], folder: Path) -> dict[str, Path]:
+_CHART = "the chart "
+
+
+def manifest_files(patterns: Sequence[str], folder: Path, charts: Sequence[str] = ()) -> dict[str, Path]:
     """Find files, folders (with all below them) and globs from `folder`, by what they are called in messages.
 
     In folders and for globs, what k3s would not deploy anyway (other suffixes, names that begin with a period) is left
-    out. Raises RecipeNotFoundError, and ManifestError for names k3s cannot deploy.
+    out. `charts` are charts of the recipe: each gets a manifest by its name.
+
+    Raises RecipeNotFoundError, and ManifestError for names k3s cannot deploy.
     """
     found: dict[str, Path] = {}
     for index, pattern in enumerate(patterns):
@@ -28,7 +33,7 @@ def manifest_files(patterns: Sequence[str], folder: Path) -> dict[str, Path]:
                 hint=f"paths are relative to the recipe's folder; k3s deploys {', '.join(MANIFEST_SUFFIXES)}",
             )
         found |= {_called(path, folder): path for path in matches}
-    _require_addons(found)
+    _require_addons((*found, *(f"{_CHART}{name}.yaml" for name in charts)))
     return dict(sorted(found.items()))
 
 
@@ -63,7 +68,7 @@ def _require_addons(sources: Iterable[str]) -> None:
     first: dict[str, str] = {}
     findings = []
     for source in sorted(sources):
-        name = source.rpartition("/")[2]
+        name = source.removeprefix(_CHART).rpartition("/")[2]
         why = why_no_addon(name)
         before = first.setdefault(addon_name(name), source)
         if why:

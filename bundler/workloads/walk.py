@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bundler.errors import ManifestError
-from bundler.workloads.objects import read_documents
+from bundler.workloads.objects import read_documents, read_objects
 from bundler.workloads.pods import pod_images
 from bundler.workloads.search import search, shaped_image
 from bundler.workloads.uses import Findings, ImageUse, Maybe, is_latest, pod_image
@@ -37,19 +37,34 @@ def walk(objects: Sequence[KubernetesObject]) -> Findings:
     return Findings(tuple(sorted(set(found.uses))), maybes, tuple(dict.fromkeys(found.notes)), found.helm_charts)
 
 
+def walk_manifest(data: bytes, source: str) -> Findings:
+    """Find the images of a manifest that is carried as it is; its secrets are told. Raises ManifestError."""
+    objects = read_objects(data, source)
+    secrets = tuple(
+        f"{item} lies in the bundle as it is: whoever holds the bundle can read it"
+        for item in objects
+        if _is_secret(item) and (item.data.get("data") or item.data.get("stringData"))
+    )
+    return walk(objects) + Findings(notes=secrets)
+
+
 def _walk(item: KubernetesObject) -> Findings:
     if item.group in _NOT_OF_KUBERNETES:
         raise ManifestError(f"{item} is nothing a cluster knows", hint=_NOT_OF_KUBERNETES[item.group])
     if item.group == HELM_GROUP:
         return _helm(item)
+    if _is_secret(item):
+        return Findings()  # what is in it does not belong in a log, also where it looks like an image
     images = list(pod_images(item))
     uses = tuple(ImageUse(_reference(item, image), image.text, f"{item}, {image.part}") for image in images)
-    notes = [note for image in images for note in _notes(item, image)]
-    if (item.group, item.kind) == ("", "Secret") and (item.data.get("data") or item.data.get("stringData")):
-        notes.append(f"{item} lies in the bundle as it is: whoever holds the bundle can read it")
+    notes = tuple(note for image in images for note in _notes(item, image))
     texts = {image.text for image in images}
     maybes = tuple(Maybe(each.text, f"{item}, {each.where}") for each in search(item.data) if each.text not in texts)
-    return Findings(uses, maybes, tuple(notes))
+    return Findings(uses, maybes, notes)
+
+
+def _is_secret(item: KubernetesObject) -> bool:
+    return (item.group, item.kind) == ("", "Secret")
 
 
 def _reference(item: KubernetesObject, image: PodImage) -> Reference:

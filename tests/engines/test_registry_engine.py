@@ -55,7 +55,7 @@ sources: {{releases: "{upstream.releases_url}", channels: "{upstream.channels_ur
     recipe = parse_recipe(text.encode(), "edge.yaml")
     wanted = wanted_images(recipe, Findings())
     releases = releases_of(recipe, session)
-    return resolve(recipe, wanted, releases, distribution(upstream, session), store, 4, Silent())
+    return resolve(recipe, releases.release(), wanted, releases, distribution(upstream, session), store, 4, Silent())
 
 
 def pull(upstream: Upstream, session: Session, store: Store, lock: Lock, jobs: int = 4) -> Intake:

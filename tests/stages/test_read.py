@@ -117,7 +117,7 @@ def test_more_than_twenty_mistakes_are_told_at_once_each_at_its_place() -> None:
     [
         ("engin: docker", '5:1: engin: unknown key; did you mean "engine"?'),
         ("disable: [traefik]", "5:1: disable: unknown key here; did you mean components.disable?"),
-        ("frobnicate: 1", "5:1: frobnicate: unknown key; known here: arch, components, engine, "),
+        ("frobnicate: 1", "5:1: frobnicate: unknown key; known here: arch, charts, components, engine, "),
         ("engine: Docker", '5:9: engine: "Docker" is not one of auto, docker, registry; did you mean "docker"?'),
         ("engine: 1", "5:9: engine: is the number 1, and one of auto, docker, registry is expected"),
         ("engine:", "5:8: engine: is empty: give it a value or remove the key"),

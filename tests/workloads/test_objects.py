@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import ManifestError
@@ -90,11 +90,13 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_json_means_the_same_in_a_yaml_file(value: object) -> None:
     assert read_documents(json.dumps(value, ensure_ascii=False).encode(), "a.yaml") == (value,)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(st.sampled_from("a:- \n\t&*{}[]<#'\"|>!%?,1=~.")).map(str.encode))
 def test_any_bytes_end_in_data_or_in_an_error_of_ours(data: bytes) -> None:
     with suppress(ManifestError):

@@ -114,7 +114,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l progress -xka "a
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -s q -l quiet -d 'say nothing but the result and errors'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -s v -l verbose -d 'show where an error came from'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l unpack -d 'also unpack every layer and compare it with its image'"'"'s config'
-complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l closure -d 'also check that every image that k3s and its manifests need is inside'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l closure -d 'also check that every image that k3s, manifests and charts need is inside'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l jobs -x -d 'transfers at a time (default: 4)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using verify' -l json -d 'print one JSON document'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using; and test $_shtab_k3s_bundler_npos -eq 0' -a inspect -d 'inspect: list what a bundle says it holds.'

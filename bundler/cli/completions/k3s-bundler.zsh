@@ -247,7 +247,7 @@ _shtab_k3s_bundler_verify_options=(
   {-q,--quiet}"[say nothing but the result and errors]"
   {-v,--verbose}"[show where an error came from]"
   "--unpack[also unpack every layer and compare it with its image\'s config]"
-  "--closure[also check that every image that k3s and its manifests need is inside]"
+  "--closure[also check that every image that k3s, manifests and charts need is inside]"
   "--jobs[transfers at a time (default\: 4)]:N:"
   "--json[print one JSON document]"
   ":folder of the bundle:"
