@@ -55,6 +55,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     from bundler.cli import plan as plan_verb
     from bundler.engines.archive import WithArchives, require_unchanged
     from bundler.engines.choice import choose_engine
+    from bundler.engines.secrets import Secrets
     from bundler.model.bundle import bundle_name
     from bundler.site.folder import require_free
     from bundler.site.told import told_by
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     else:
         relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=args.keep_images)
         whole = lock_kept(recipe, ordered.carried, ordered.inputs, ordered.lock_path, relock, progress)
-    told = told_by(recipe, read_secrets(recipe, ordered.folder, os.environ, progress))
+    told = told_by(recipe, read_secrets(recipe, Secrets(ordered.folder, os.environ), progress))
     require_unchanged(whole, ordered.folder, progress)
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)

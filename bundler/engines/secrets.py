@@ -36,7 +36,7 @@ class Secrets:
         if not text:
             raise SecretMissingError(
                 f"{place} is empty or not there, and the recipe takes a secret from it",
-                hint="set it before the build, or correct it under sources in the recipe",
+                hint="set it before the build, or correct the recipe",
             )
         if _UNFIT.search(text):
             raise SecretMissingError(

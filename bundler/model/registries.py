@@ -14,7 +14,7 @@ from bundler.model.address import HttpUrl, host_of, parse_http_url
 from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.reference import DOCKER_HUB, is_registry_host
 from bundler.model.rewrites import Pattern, overlapping
-from bundler.model.site_secret import SiteSecret, SiteSecretField
+from bundler.model.secret import SiteSecret
 from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, several, together
 
 if TYPE_CHECKING:
@@ -103,15 +103,15 @@ class EndpointAuth(Strict):
     username: Annotated[str, AfterValidator(_username)] | None = Field(
         default=None, examples=["puller"], description="name of the user; it is no secret"
     )
-    password: SiteSecretField | None = Field(
+    password: SiteSecret | None = Field(
         default=None, examples=[{"env": "REGISTRY_PASSWORD"}], description="where the password of the user comes from"
     )
-    auth: SiteSecretField | None = Field(
+    auth: SiteSecret | None = Field(
         default=None,
         examples=[{"file": "./auth.txt"}],
         description="where user:password in base64 comes from, as in a Docker login",
     )
-    identity_token: SiteSecretField | None = Field(
+    identity_token: SiteSecret | None = Field(
         default=None, examples=[{"ask": True}], description="where an identity token comes from"
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bundler.model.registries import certificate_target
-from bundler.model.site_secret import SiteSecret
+from bundler.model.secret import SiteSecret
 from bundler.site.yaml_text import yaml_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bundler.model.registries import EndpointAuth, Registries, RegistryConfig
-    from bundler.model.site_secret import SiteSecrets
+    from bundler.model.secret import SiteSecrets
 
 
 def registries_yaml(registries: Registries, secrets: SiteSecrets) -> bytes:

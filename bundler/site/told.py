@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bundler.model.recipe import Recipe
-    from bundler.model.site_secret import SiteSecrets
+    from bundler.model.secret import SiteSecrets
 
 
 @dataclass(frozen=True)

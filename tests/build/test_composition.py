@@ -87,4 +87,4 @@ def test_files_of_a_base_are_taken_from_its_folder(workshop: Workshop) -> None:
     workshop.recipe.write_text("extends: shared/base.yaml\n")
     bundle = workshop.build().path
     assert (bundle / "files/any/etc/ssl/ca.pem").read_text() == "certificate\n"
-    assert [file["source"] for file in json.loads(workshop.lock.read_text())["files"]] == ["shared/ca.pem"]
+    assert [file["source"] for file in json.loads(workshop.lock.read_text())["files"]] == ["./shared/ca.pem"]

@@ -53,7 +53,7 @@ def test_an_empty_mirror_is_one_the_embedded_registry_may_share() -> None:
         ({"configs": {"a": {"auth": {"auth": 22}}}}, "is written out"),
         ({"configs": {"a": {"auth": {"auth": {}}}}}, "says nowhere, or in several places"),
         ({"configs": {"a": {"auth": {"auth": {"env": "A", "ask": True}}}}}, "says nowhere, or in several places"),
-        ({"configs": {"a": {"auth": {"auth": {"env": "a-b"}}}}}, "is not the name of a variable"),
+        ({"configs": {"a": {"auth": {"auth": {"env": "a-b"}}}}}, "is not the name of an environment variable"),
         ({"configs": {"a": {"auth": {"auth": {"ask": False}}}}}, "true"),
         ({"configs": {"a": {"auth": {"auth": {"file": "a/"}}}}}, "is not the path of a file"),
         ({"configs": {"a": {"auth": {"token": {"env": "A"}, "auth": {"env": "A"}}}}}, "k3s reads no token here"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from bundler.engines.secrets import Secrets
 from bundler.progress import Silent
 from bundler.site.told import told_by
 from bundler.stages.carry import carry
@@ -55,7 +56,7 @@ def node(tmp_path: Path, recipe_text: str, ca: Path | None = None) -> Iterator[N
         placed = root / str(file.target).lstrip("/")
         placed.parent.mkdir(parents=True, exist_ok=True)
         placed.write_bytes(store.read(file.digest))
-    files = told_by(recipe, read_secrets(recipe, folder, {"REGISTRY_PASSWORD": PASSWORD}, Silent())).files
+    files = told_by(recipe, read_secrets(recipe, Secrets(folder, {"REGISTRY_PASSWORD": PASSWORD}), Silent())).files
     config = yaml.safe_load(files["etc/config.yaml"])
     with NodeContainerd(directory, files["etc/registries.yaml"], config, root) as running:
         yield running

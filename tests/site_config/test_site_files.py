@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bundler.model.recipe_site import Site
 from bundler.model.registries import Registries
-from bundler.model.site_secret import SiteSecrets
+from bundler.model.secret import SiteSecrets
 from bundler.site.config import config_files, config_yaml
 from bundler.site.registries import registries_yaml
 from bundler.site.yaml_text import yaml_text

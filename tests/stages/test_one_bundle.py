@@ -23,7 +23,7 @@ from bundler.errors import (
 )
 from bundler.model.digest import digest_of
 from bundler.model.lock import LayerForm, Lock, LockedArchitecture, LockedFile
-from bundler.model.site_secret import SiteSecrets
+from bundler.model.secret import SiteSecrets
 from bundler.net.session import open_session
 from bundler.progress import Silent
 from bundler.site.told import told_by

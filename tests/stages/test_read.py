@@ -136,11 +136,11 @@ def test_more_than_twenty_mistakes_are_told_at_once_each_at_its_place() -> None:
         ("sources: {releases: [./a, {url: ftp://b}]}", "5:33: sources.releases[1].url: is not a URL that begins with"),
         ("sources: {releases: {url: https://a}}", "5:21: sources.releases: is a mapping, and a list is expected"),
         ("sources: {releases: file://host/a}", "5:21: sources.releases: is not the URL of a folder"),
-        ("sources: {releases: [{url: https://a, auth: {token: hunter2}}]}", "5:53: sources.releases[0].auth.token: is not {env: NAME} or {file: PATH}: a secret itself"),  # noqa: E501
+        ("sources: {releases: [{url: https://a, auth: {token: hunter2}}]}", "5:53: sources.releases[0].auth.token: is written out, and secrets do not belong in a recipe: say where it is, {env: NAME}"),  # noqa: E501
         ("sources: {releases: [{url: https://a, auth: {}}]}", "5:45: sources.releases[0].auth: needs either token, or"),
         ("sources: {releases: [{url: https://a, auth: {username: {env: A}}}]}", "5:45: sources.releases[0].auth: needs username and password together"),  # noqa: E501
         ("sources: {releases: [{url: https://a, auth: {token: {env: 'a b'}}}]}", "5:59: sources.releases[0].auth.token.env: is not the name of an environment"),  # noqa: E501
-        ("sources: {releases: [{url: https://a, auth: {token: {env: A, file: b}}}]}", "5:53: sources.releases[0].auth.token: needs one of env and file"),  # noqa: E501
+        ("sources: {releases: [{url: https://a, auth: {token: {env: A, file: b}}}]}", "5:53: sources.releases[0].auth.token: says nowhere, or in several places, where it is: {env: NAME} or {file: PATH}"),  # noqa: E501
         ("sources: {releases: [{url: ./a, tls: {ca_file: b}}]}", "5:33: sources.releases[0].tls: does nothing for a folder"),  # noqa: E501
         ("sources: {releases: [{url: 'http://a', tls: {ca_file: b}}]}", "5:40: sources.releases[0].tls: does nothing for http"),  # noqa: E501
         ("sources: {registries: {quay.io: 'https://a'}}", '5:33: sources.registries."quay.io": is neither a list of mirrors'),  # noqa: E501
