@@ -156,7 +156,10 @@ def test_secrets_that_cannot_be_had_are_told_together_before_anything_is_fetched
     (holding.folder / "token.txt").write_bytes(b"two\nlines\n")
     refused = holding.build(env={"REGISTRY_PASSWORD": ""})
     assert (refused.code, refused.error) == (5, "secret-missing"), refused.err
-    assert "configs.a.example:5000.auth.password: the environment variable REGISTRY_PASSWORD is empty or not there" in refused.err
+    assert (
+        "configs.a.example:5000.auth.password: the environment variable REGISTRY_PASSWORD is empty or not there"
+        in refused.err
+    )
     assert f"auth.identity_token: the file {holding.folder}/token.txt has control characters" in refused.err
     assert holding.left_in_output() == []
     (holding.folder / "token.txt").unlink()

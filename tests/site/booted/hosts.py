@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STICK = "/media/stick"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OPENRC_BOOT = Path(__file__).with_name("openrc-boot.sh")
+_OWN_CGROUP = Path(__file__).with_name("own-cgroup.sh")
 _BOOT_SECONDS = 180
 _NETWORK = (  # k3s needs a default route; this one leads nowhere
     "ip link add site0 type veth peer name site1; ip link set site0 up; ip link set site1 up;"
@@ -187,7 +188,11 @@ class Host:
             ]  # fmt: skip
         with (self.directory / "console").open("ab") as console:
             holder = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+                ["sh", str(_OWN_CGROUP), self.name, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
             )
         self._holder = holder
         self.pids = [holder.pid]

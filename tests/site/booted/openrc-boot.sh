@@ -3,16 +3,6 @@
 # Each SOURCE directory is bound to TARGET in the host; a SOURCE that begins with `ro:` read-only.
 set -eu
 
-# Service cgroups are made below the cgroup of this process, so it first moves to one that can be removed afterwards.
-for tree in /sys/fs/cgroup /sys/fs/cgroup/*; do
-  if [ -f "$tree/cgroup.procs" ] && mkdir -p "$tree/$2" 2>/dev/null; then
-    for knob in cpuset.cpus cpuset.mems; do
-      [ ! -f "$tree/$2/$knob" ] || cat "$tree/$knob" >"$tree/$2/$knob"
-    done
-    echo $$ >"$tree/$2/cgroup.procs"
-  fi
-done
-
 # The single quotes are meant: the words belong to the inner shell.
 # shellcheck disable=SC2016
 exec unshare --mount --pid --fork --net --uts --ipc --cgroup --propagation private sh -c '
