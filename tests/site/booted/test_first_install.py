@@ -235,7 +235,7 @@ def test_an_image_that_containerd_lacks_after_the_start_undoes_the_install(syste
     done = systemd_host.install("old", "--timeout", "20")
     assert (done.status, "error[images-absent]" in done.err) == (7, True), str(done)
     assert OLD_IMAGES[0] in done.err
-    assert systemd_host.shell("systemctl list-units --all --no-legend 'k3s*'") == ""
+    assert systemd_host.shell("systemctl list-units --all --no-legend 'k3s*'") == "", str(done)
     after = systemd_host.changes()
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} <= {
         "/etc/rancher/k3s/k3s.yaml"
