@@ -50,7 +50,7 @@ _REFUSED = {
 
 def config_key(text: str) -> str:
     """Check the form of a key; raises ValueError. Whether k3s has such a flag is asked in `bundler.model.flags`."""
-    if why := _REFUSED.get(text):
+    if why := _REFUSED.get(text) or _REFUSED.get(text.removesuffix("+")):
         raise ValueError(why)
     if not _KEY.fullmatch(text) or len(text) > 80:
         near = text.lower().strip("-").replace("_", "-")

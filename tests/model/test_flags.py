@@ -48,6 +48,8 @@ def only(site: dict[str, Any]) -> str:
         ({"unknown_flags": {"new": []}}, "is an empty list"),
         ({"unknown_flags": {"new": ["master"]}}, '"master" is not one of server, agent'),
         ({"unknown_flags": {"token": ["server"]}}, "is a secret"),
+        ({"config": {"token+": ("a",)}}, "is a secret"),
+        ({"config": {"agent-token+": "a"}}, "is a secret"),
         ({"config": {"new": True}, "unknown_flags": {"new": "server"}}, "a list is expected"),
     ],
     ids=str,
