@@ -16,7 +16,7 @@ from bundler.model.flag_values import value_mistakes
 from bundler.model.strict import FrozenMapping, several, together
 
 if TYPE_CHECKING:
-    from bundler.model.marked_yaml import Path
+    from bundler.model.yaml_nodes import Path
 
 Component = Literal["coredns", "servicelb", "traefik", "local-storage", "metrics-server", "runtimes"]
 """What k3s brings and can leave out (k3s pkg/cli/cmds/stage.go)."""

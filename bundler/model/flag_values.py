@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bundler.model.flags import FLAGS, plain_name
-from bundler.model.marked_yaml import shown
+from bundler.model.yaml_nodes import shown
 
 if TYPE_CHECKING:
     from bundler.model.flags import Flag
-    from bundler.model.marked_yaml import Path
+    from bundler.model.yaml_nodes import Path
 
 Check = Callable[[str], str | None]
 

@@ -1,30 +1,25 @@
 """YAML read for people: every value with its line and column, every mistake collected, nothing guessed.
 
 Pure text in, values and marks out. What YAML allows and recipes do not: several documents, tags, merge keys, keys that
-are not text, and plain scalars that YAML 1.1 and 1.2 read differently (`yes`, `0644`). PyYAML alone would take the last
-of two equal keys and turn `no` into False without a word.
+are not text, and plain scalars that YAML 1.1 and 1.2 read differently (`yes`, `0644`).
 
 Events are read instead of composed nodes, so that limits stop hostile files while they are read.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import yaml
 
 from bundler.errors import RecipeMistake
+from bundler.model.yaml_nodes import Mapping, Mark, Node, Scalar, Sequence, shown
+from bundler.model.yaml_values import Plain, plain_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Path: TypeAlias = tuple[str | int, ...]
-"""Where a value is: keys of mappings and indexes of lists, from the top."""
-
-Plain: TypeAlias = "str | int | float | bool | tuple[Plain, ...] | dict[str, Plain] | None"
 
 MOST_DEPTH = 32
 MOST_VALUES = 10_000  # with aliases written out
@@ -34,73 +29,10 @@ _TOO_DEEP = f"nested deeper than {MOST_DEPTH} levels: this is not a recipe"
 _FORBIDDEN = re.compile(
     r"[^\t\n\r -~\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]",
 )
+
+
 # YAML 1.2 section 5.1 less U+0085, U+2028 and U+2029, which YAML 1.1 counts as line breaks and editors do not, and less
 # the marks that turn the direction of text, which make a file look other than it is.
-_NULL = re.compile(r"|~|null|Null|NULL")
-_TRUE = re.compile(r"true|True|TRUE")
-_FALSE = re.compile(r"false|False|FALSE")
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_LONGEST_NUMBER = 64  # longer ones are text; also keeps the expressions below from long texts
-_DOUBTFUL = re.compile(
-    r"(?:y|Y|yes|Yes|YES|on|On|ON|n|N|no|No|NO|off|Off|OFF)"  # YAML 1.1 booleans
-    r"|[-+]?0[0-9_]+|[-+]?0[box][0-9a-fA-F_]+|[-+]?[0-9][0-9_]*_[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-)
-
-
-@dataclass(frozen=True, order=True)
-class Mark:
-    """A place in the text; line and column count from 1, columns in characters.
-
-    `source` names the file where it is another than the one being read.
-    """
-
-    line: int
-    column: int
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """One value as it stands in the text; `plain` when nothing quotes it."""
-
-    mark: Mark
-    text: str
-    plain: bool
-    tag: str | None = None
-    depth: int = 1
-    values: int = 1
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """A list."""
-
-    mark: Mark
-    items: tuple[Node, ...]
-    tag: str | None
-    depth: int
-    values: int
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """Keys and their values in the order of the text, repeated keys included."""
-
-    mark: Mark
-    entries: tuple[tuple[Scalar, Node], ...]
-    tag: str | None
-    depth: int
-    values: int
-
-    def find(self, key: str) -> tuple[Scalar, Node] | None:
-        """Give the first entry called `key`."""
-        return next((entry for entry in self.entries if entry[0].text == key), None)
-
-
-Node: TypeAlias = Scalar | Sequence | Mapping
-
-
 @dataclass(frozen=True)
 class Document:
     """What a text says: its nodes, the plain data in them, and what is wrong with it as YAML.
@@ -128,33 +60,6 @@ def read_marked_yaml(data: bytes) -> Document:
     except _StopError as stop:
         return Document(None, None, (stop.mistake,))
     return Document(root, *plain_data(root))
-
-
-def plain_data(root: Node) -> tuple[Plain, tuple[RecipeMistake, ...]]:
-    """Give the data in nodes, and what is wrong with them as YAML."""
-    mistakes: list[RecipeMistake] = []
-    return _resolve(root, (), mistakes), tuple(mistakes)
-
-
-def path_text(path: Path) -> str:
-    """Write a path for people: `images.extra[0]`, `sources.registries."docker.io"`."""
-    parts: list[str] = []
-    for part in path:
-        if isinstance(part, int):
-            parts.append(f"[{part}]")
-        else:
-            name = part if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_+-]{0,79}", part) else shown(part)
-            parts.append(f".{name}" if parts else name)
-    return "".join(parts)
-
-
-def shown(text: str) -> str:
-    """Quote `text` from a recipe for a message: on one line, printable, at most 80 characters of it."""
-    cut = text if len(text) <= 80 else text[:77] + "..."
-    escaped = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut.replace("\\", "\\\\")
-    )
-    return '"' + escaped.replace('"', '\\"') + '"'
 
 
 # Bytes to text
@@ -338,81 +243,3 @@ def _syntax_mistake(error: yaml.MarkedYAMLError, text: str) -> _StopError:
 def _char_at(text: str, line: int, column: int) -> str:
     lines = re.split(r"\r\n|\r|\n", text)
     return lines[line][column : column + 1] if line < len(lines) else ""
-
-
-# Nodes to data
-
-
-def _resolve(node: Node, path: Path, mistakes: list[RecipeMistake]) -> Plain:
-    def mistake(mark: Mark, where: Path, what: str) -> None:
-        mistakes.append(RecipeMistake(mark.line, mark.column, path_text(where), what, mark.source))
-
-    if node.tag is not None:
-        mistake(
-            node.mark, path, f"the tag {shown(node.tag)} means nothing in a recipe: remove it, and quote what is text"
-        )
-    match node:
-        case Scalar():
-            value = scalar_value(node)
-            if isinstance(value, Doubtful):
-                mistake(node.mark, path, value.why)
-                return node.text
-            return value
-        case Sequence():
-            return tuple(_resolve(item, (*path, index), mistakes) for index, item in enumerate(node.items))
-        case Mapping():
-            data: dict[str, Plain] = {}
-            first: dict[str, Mark] = {}
-            for key, child in node.entries:
-                where = (*path, key.text)
-                if key.text == "<<" and key.plain:
-                    mistake(
-                        key.mark,
-                        path,
-                        "merge keys (<<) are not used in recipes, they hide where values come from: write the keys out",
-                    )
-                elif key.text in data:
-                    at = first[key.text]
-                    mistake(key.mark, where, f"is here twice: first at line {at.line}, column {at.column}")
-                else:
-                    first[key.text] = key.mark
-                    data[key.text] = _resolve(child, where, mistakes)
-            return data
-
-
-@dataclass(frozen=True)
-class Doubtful:
-    """A plain scalar that YAML versions read differently."""
-
-    why: str
-
-
-def scalar_value(scalar: Scalar) -> str | float | bool | Doubtful | None:
-    """Read a scalar as null, true, false, a number or text (YAML 1.2 core schema, decimal numbers only)."""
-    text = scalar.text
-    if not scalar.plain or len(text) > _LONGEST_NUMBER:
-        return text
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
-        return text.lower() == "true"
-    if _FLOAT.fullmatch(text):
-        return _number(text)
-    return Doubtful(_why_doubtful(text)) if _DOUBTFUL.fullmatch(text) else text
-
-
-def _number(text: str) -> float | Doubtful:
-    if _INT.fullmatch(text):
-        return int(text)
-    number = float(text)
-    too_big = math.isinf(number) or re.fullmatch(r"[-+]?[0-9]+", text)
-    return Doubtful(f'{text} is too big a number: write "{text}" if it is text') if too_big else number
-
-
-def _why_doubtful(text: str) -> str:
-    lower = text.lower()
-    if lower in {"y", "yes", "on"}:
-        return f'{text} is true to some YAML readers and text to others: write true, or "{text}" if it is text'
-    if lower in {"n", "no", "off"}:
-        return f'{text} is false to some YAML readers and text to others: write false, or "{text}" if it is text'
-    return f'YAML readers disagree about the number {text}: write "{text}" if it is text, or a plain decimal number'

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from bundler.errors import UsageError
 from bundler.model.config import COMPONENTS, Component
 from bundler.model.digest import Digest, digest_of
-from bundler.model.marked_yaml import path_text
 from bundler.model.platform import ARCHITECTURES, Architecture
 from bundler.model.recipe_charts import Chart
 from bundler.model.recipe_extends import for_editors
@@ -27,6 +26,7 @@ from bundler.model.recipe_sources import Sources
 from bundler.model.recipe_variables import Variables
 from bundler.model.release import is_channel, is_tag
 from bundler.model.strict import Strict, no_repeats, nothing, together
+from bundler.model.yaml_nodes import path_text
 
 CHANNELS = ("stable", "latest", "testing")
 """The channels beside those of one minor version (k3s channel.yaml)."""

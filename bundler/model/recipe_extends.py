@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bundler.errors import RecipeMistake
-from bundler.model.marked_yaml import Mapping, Mark, Node, Path, Scalar, Sequence, path_text, scalar_value
+from bundler.model.yaml_nodes import Mapping, Mark, Node, Path, Scalar, Sequence, path_text
+from bundler.model.yaml_values import scalar_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

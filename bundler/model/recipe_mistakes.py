@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bundler.model.marked_yaml import Path, path_text, shown
 from bundler.model.recipe_extends import ADDS
 from bundler.model.strict import KEY
+from bundler.model.yaml_nodes import Path, path_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -14,7 +14,7 @@ from bundler.model.registries import NOBODY, Registries
 from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing
 
 if TYPE_CHECKING:
-    from bundler.model.marked_yaml import Path
+    from bundler.model.yaml_nodes import Path
 
 Section = Literal["config", "server", "first_server", "agent"]
 

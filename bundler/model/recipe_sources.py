@@ -16,13 +16,13 @@ from pydantic import (
 )
 
 from bundler.model.address import HttpUrl, host_of, parse_http_url
-from bundler.model.marked_yaml import path_text
 from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.recipe_files import SourcePath
 from bundler.model.reference import DOCKER_HUB, is_registry_host
 from bundler.model.release import TagStyle
 from bundler.model.secret import Secret
 from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, several
+from bundler.model.yaml_nodes import path_text
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler

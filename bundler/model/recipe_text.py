@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bundler.model.marked_yaml import Mark, Scalar, scalar_value
+from bundler.model.yaml_nodes import Mark, Scalar
+from bundler.model.yaml_values import scalar_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

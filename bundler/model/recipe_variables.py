@@ -14,9 +14,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from bundler.errors import RecipeMistake
-from bundler.model.marked_yaml import Mapping, Node, Path, Scalar, Sequence, path_text, scalar_value, shown
 from bundler.model.recipe_extends import EXTENDS
 from bundler.model.strict import FrozenMapping, Strict
+from bundler.model.yaml_nodes import Mapping, Node, Path, Scalar, Sequence, path_text, shown
+from bundler.model.yaml_values import scalar_value
 
 VARIABLES = "variables"
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from bundler.model.marked_yaml import shown
 from bundler.model.strict import KEY
+from bundler.model.yaml_nodes import shown
 
 if TYPE_CHECKING:
-    from bundler.model.marked_yaml import Path
+    from bundler.model.yaml_nodes import Path
 
 _BEYOND_RE2 = re.compile(r"\(\?(?:[=!>]|<[=!])|\\[1-9]")
 _BEYOND_PYTHON = re.compile(r"\\[pPzQEC]|\[\[:|\(\?[a-zA-Z]*U|\\x\{")

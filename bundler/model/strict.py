@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from bundler.model.marked_yaml import Path
+    from bundler.model.yaml_nodes import Path
 
 KEY = "[key]"
 """Last part of a path that means a key of a mapping and not its value; pydantic's own sign for it."""

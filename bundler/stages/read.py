@@ -9,21 +9,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from bundler.errors import BundlerError, HostError, RecipeError, RecipeMistake, RecipeNotFoundError
-from bundler.model.marked_yaml import (
-    Document,
-    Mapping,
-    Node,
-    Path,
-    Scalar,
-    Sequence,
-    path_text,
-    plain_data,
-    read_marked_yaml,
-)
+from bundler.model.marked_yaml import Document, read_marked_yaml
 from bundler.model.recipe import Recipe, schema_data
 from bundler.model.recipe_extends import EXTENDS, base_of, merged, moved
 from bundler.model.recipe_mistakes import Finding, findings
 from bundler.model.recipe_variables import filled
+from bundler.model.yaml_nodes import Mapping, Node, Path, Scalar, Sequence, path_text
+from bundler.model.yaml_values import plain_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Settings

@@ -7,7 +7,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bundler.model.marked_yaml import MOST_ALIASES, MOST_DEPTH, MOST_VALUES, path_text, read_marked_yaml, shown
+from bundler.model.marked_yaml import MOST_ALIASES, MOST_DEPTH, MOST_VALUES, read_marked_yaml
+from bundler.model.yaml_nodes import path_text, shown
 
 
 def only_mistake(data: bytes) -> str:

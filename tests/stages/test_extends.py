@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import RecipeError
-from bundler.model.marked_yaml import Mapping, plain_data, read_marked_yaml
+from bundler.model.marked_yaml import read_marked_yaml
 from bundler.model.recipe import recipe_schema, schema_data
 from bundler.model.recipe_extends import PATH_FORMAT, merged, moved
 from bundler.model.recipe_text import recipe_text
+from bundler.model.yaml_nodes import Mapping
+from bundler.model.yaml_values import plain_data
 from bundler.stages.read import MOST_FILES, read_recipe
 from tests.documents.recipe_keys import recipe_keys
 
