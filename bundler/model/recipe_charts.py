@@ -71,6 +71,11 @@ class Chart(Strict):
     values: FrozenMapping[str, Any] = Field(
         default_factory=nothing, description="values that the chart is installed with", examples=[{"replicas": 2}]
     )
+    bootstrap: bool = Field(
+        default=False,
+        description="install it before the cluster has a network, from a server and by its host's network: for a CNI",
+        examples=[True],
+    )
     images: Annotated[tuple[ReferenceField, ...], no_repeats(str)] | None = Field(
         default=None,
         description="the images it needs; found by themselves when helm is installed, and then checked",

@@ -22,6 +22,8 @@ def helm_chart(chart: Chart, path: str) -> bytes:
         "targetNamespace": chart.namespace,
         "createNamespace": True,
     }
+    if chart.bootstrap:
+        spec["bootstrap"] = True
     if chart.values:
         spec["valuesContent"] = values_text(chart)
     item = {

@@ -89,6 +89,15 @@ def test_a_chart_is_rendered_carried_and_installed_by_a_helm_chart_object(worksh
     assert locked["digest"] == f"sha256:{digest}"
 
 
+@pytest.mark.parametrize(("text", "written"), [("", []), (", bootstrap: false", []), (", bootstrap: true", [True])])
+def test_a_chart_of_a_network_is_installed_before_there_is_one(
+    workshop: Workshop, text: str, written: list[object]
+) -> None:
+    write(workshop, f"{{name: app, chart: ./app-1.0.0.tgz{text}}}", WITHOUT_TEMPLATES)
+    spec = helm_chart_in(workshop.build(env=NO_HELM).path)["spec"]
+    assert [value for key, value in spec.items() if key == "bootstrap"] == written
+
+
 def test_helm_is_told_the_release_and_nothing_of_this_machine(workshop: Workshop) -> None:
     write(workshop, "{name: app, chart: ./app-1.0.0.tgz, namespace: shop, values: {a: 1}}")
     secret = {"KUBECONFIG": "/home/me/.kube/config", "HELM_KUBETOKEN": "geheim", "HELM_PLUGINS": "/home/me/plugins"}

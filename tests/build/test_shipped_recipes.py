@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from tests.build.workshop import ROOT, Workshop
 from tests.site.bundles import Site, command_directory, make_root
 from tests.upstream import Upstream, standard_content
 from tests.upstream.images import standard_image
+from tests.workloads.packed import chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +37,50 @@ OTHER_IMAGES = (
     "docker.io/rancher/k3s-upgrade:v1.34.1-k3s1",
     "docker.io/rancher/kubectl:v1.30.3",
     "docker.io/rancher/system-upgrade-controller:v0.14.0",
+    "quay.io/cilium/cilium:v1.19.8",
+    "quay.io/cilium/operator-generic:v1.19.8",
 )
 """What shipped recipes name beside the images of k3s."""
+
+CILIUM = """\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: cilium, namespace: "{{ .Release.Namespace }}"}
+spec:
+  selector: {matchLabels: {k8s-app: cilium}}
+  template:
+    metadata: {labels: {k8s-app: cilium}}
+    spec:
+      containers:
+        - name: cilium-agent
+          image: "quay.io/cilium/cilium:v{{ .Chart.Version }}{{ if .Values.image.useDigest }}@sha256:0{{ end }}"
+        {{- if .Values.envoy.enabled }}
+        - {name: cilium-envoy, image: "quay.io/cilium/cilium-envoy:v1"}
+        {{- end }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cilium-operator, namespace: "{{ .Release.Namespace }}"}
+spec:
+  replicas: {{ .Values.operator.replicas }}
+  selector: {matchLabels: {name: cilium-operator}}
+  template:
+    metadata: {labels: {name: cilium-operator}}
+    spec:
+      containers:
+        - {name: cilium-operator, image: "quay.io/cilium/operator-generic:v{{ .Chart.Version }}"}
+"""
+"""Stands in for Cilium's chart where helm is installed: what the recipe's values leave out would be missed."""
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     standard = standard_content()
     with Upstream(replace(standard, images=(*standard.images, *map(standard_image, OTHER_IMAGES)))) as running:
+        data = chart({"templates/all.yaml": CILIUM}, name="cilium", version="1.19.8")
+        entry = {"version": "1.19.8", "urls": ["cilium-1.19.8.tgz"], "digest": hashlib.sha256(data).hexdigest()}
+        running.put("/charts/index.yaml", json.dumps({"apiVersion": "v1", "entries": {"cilium": [entry]}}).encode())
+        running.put("/charts/cilium-1.19.8.tgz", data)
         yield running
 
 
@@ -58,8 +96,10 @@ def over(path: Path, workshop: Workshop) -> str:
     releases: str | dict[str, str] = upstream.releases_url
     if read_recipe(path).sources.preset == "cn":
         releases = {"url": upstream.dashed_releases_url, "tag_style": "dash"}
+    repository = {"chart_repo": {"default": f"{upstream.url}/charts"}}
     return recipe_text(
         {
+            "variables": {name: each for name, each in repository.items() if name in read_recipe(path).variables},
             "extends": os.path.relpath(path, workshop.folder),
             "arch": [architecture(path)],
             "engine": "registry",
@@ -67,7 +107,7 @@ def over(path: Path, workshop: Workshop) -> str:
             "sources": {
                 "releases": [releases],
                 "channels": upstream.channels_url,
-                "registries": {"docker.io": [upstream.url]},
+                "registries": {"docker.io": [upstream.url], "quay.io": [upstream.url]},
             },
         }
     )
@@ -121,7 +161,14 @@ def goes_all_the_way(name: str, workshop: Workshop, tmp_path: Path) -> None:
     deployed = {path.name for path in (bundle / "manifests").glob("*")}
     for manifest in deployed:
         assert (site.root / "var/lib/rancher/k3s/server/manifests" / manifest).is_file() == (role == "server")
-    assert bool(deployed) == bool(recipe.manifests)
+    assert bool(deployed) == bool(recipe.manifests or recipe.charts)
+    for each in recipe.charts:
+        spec = yaml.safe_load((bundle / "manifests" / f"{each.name}.yaml").read_bytes())["spec"]
+        assert (spec["targetNamespace"], spec.get("bootstrap", False)) == (each.namespace, each.bootstrap)
+        assert {reference.name for reference in each.images or ()} <= carried
+        name = spec["chart"].rpartition("/")[2]
+        placed = site.root / "var/lib/rancher/k3s/server/static/charts" / name
+        assert placed.read_bytes() == (bundle / "charts" / name).read_bytes()
 
 
 def test_the_plans_of_the_upgrade_name_the_release_of_their_recipe() -> None:

@@ -25,7 +25,7 @@ SHORTEST = "version: 1\nname: edge\nrelease: stable\narch: [arm64]\n"
 def test_there_are_recipes() -> None:
     assert {path.stem for path in RECIPES} >= {
         "k3s", "minimal", "china", "alpine", "ha", "agent-only", "raspberry-pi", "wireguard", "private-registry",
-        "embedded-registry", "upgrade", "with-app", "selinux",
+        "embedded-registry", "upgrade", "with-app", "selinux", "custom-cni",
     }  # fmt: skip
     assert {path.name for path in (ROOT / "recipes").iterdir()} == {
         path.name if path.parent.name == "recipes" else path.stem for path in RECIPES
@@ -36,8 +36,8 @@ def test_there_are_recipes() -> None:
 def test_a_shipped_recipe_is_read_and_bears_its_file_name(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.name == path.stem
-    assert recipe.release == "stable" or path.stem == "upgrade"
-    assert recipe.arch == ("amd64", "arm64", "arm") or path.stem in {"raspberry-pi", "selinux"}
+    assert recipe.release == "stable" or path.stem in {"upgrade", "custom-cni"}
+    assert recipe.arch == ("amd64", "arm64", "arm") or path.stem in {"raspberry-pi", "selinux", "custom-cni"}
     assert summary(path)
     assert all(len(line) <= 120 for line in path.read_text().splitlines())
 
