@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,8 @@ import yaml
 from bundler.cli.shipped import shipped_recipes, summary
 from bundler.model.recipe import recipe_schema
 from bundler.stages.read import parse_recipe, read_recipe
+from bundler.workloads.chart import read_chart
+from tests.workloads.packed import packed_folder
 
 ROOT = Path(__file__).parents[2]
 RECIPES = shipped_recipes()
@@ -48,6 +51,26 @@ def test_a_shipped_recipe_fits_the_schema_its_first_line_names(path: Path) -> No
     named = first.removeprefix("# yaml-language-server: $schema=")
     schema = json.loads((path.parent / named).read_text(encoding="utf-8"))
     jsonschema.validate(yaml.safe_load(path.read_bytes()), schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_the_packed_chart_of_with_app_is_the_folder_beside_it() -> None:
+    """The compressed bytes are left alone: they differ between releases of zlib."""
+    folder = ROOT / "recipes" / "with-app"
+    (chart,) = read_recipe(folder / "with-app.yaml").charts
+    right = packed_folder(folder / "chart", chart.name)
+    again = f"Path('recipes/with-app/{chart.chart}').write_bytes(packed_folder(Path('recipes/with-app/chart'), 'app'))"
+    assert gzip.decompress((folder / chart.chart).read_bytes()) == gzip.decompress(right), again
+    packed = read_chart(right, "app")
+    assert chart.chart == f"./{packed.name}-{packed.version}.tgz"
+
+
+def test_with_app_has_one_image_which_is_built_and_given_to_its_chart() -> None:
+    recipe = read_recipe(ROOT / "recipes" / "with-app" / "with-app.yaml", {"image": "registry.corp/shop:2.0"})
+    (chart,), (image,) = recipe.charts, recipe.images.builds
+    assert image.ref.name == "registry.corp/shop:2.0" == chart.values["image"]
+    assert chart.images == (image.ref,)
+    own = yaml.safe_load((ROOT / "recipes" / "with-app" / "chart" / "values.yaml").read_bytes())
+    assert set(chart.values) == set(own), "a value that the chart does not know changes nothing"
 
 
 def test_the_schema_is_a_schema() -> None:

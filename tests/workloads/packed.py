@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 TEMPLATE = """\
 apiVersion: apps/v1
@@ -44,3 +45,9 @@ def packed(files: Mapping[str, str | bytes]) -> bytes:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return gzip.compress(raw.getvalue(), mtime=0)
+
+
+def packed_folder(folder: Path, name: str) -> bytes:
+    """Pack the chart in `folder` as `helm package` would, but the same bytes for the same files."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return chart({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}, name=name)
