@@ -53,6 +53,19 @@ def test_a_shipped_recipe_fits_the_schema_its_first_line_names(path: Path) -> No
     jsonschema.validate(yaml.safe_load(path.read_bytes()), schema, cls=jsonschema.Draft202012Validator)
 
 
+def test_custom_cni_replaces_flannel_by_what_its_page_shows() -> None:
+    recipe = read_recipe(ROOT / "recipes" / "custom-cni.yaml")
+    (chart,) = recipe.charts
+    assert chart.bootstrap, "without a network no node is ready, and nothing installs the network"
+    assert recipe.site.server["flannel-backend"] == "none"
+    page = (ROOT / "docs" / "how-to" / "custom-cni.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    shown = parse_recipe(block.encode(), "custom-cni.md")
+    assert shown.charts == recipe.charts
+    assert (shown.name, shown.release, shown.arch) == (recipe.name, recipe.release, recipe.arch)
+    assert recipe.site.server.items() >= shown.site.server.items()
+
+
 def test_the_packed_chart_of_with_app_is_the_folder_beside_it() -> None:
     """The compressed bytes are left alone: they differ between releases of zlib."""
     folder = ROOT / "recipes" / "with-app"
