@@ -66,7 +66,8 @@ def _no_lists(key: Scalar, path: Path, base: Mark) -> RecipeMistake:
 def moved(root: Mapping, source: str, folder: str, schema: Schema) -> Mapping:
     """Give a base as it has to stand in the recipe that extends it.
 
-    Marks name the file, `source`; paths begin with `folder`, which leads from that recipe's folder to the base's.
+    Marks name the file, `source`; paths remember `folder`, which leads from that recipe's folder to the base's. They
+    are written from there by `with_paths`, once variables are filled in: a variable may hold the start of a path.
     """
     node = _moved(root, source, folder, (schema,), schema)
     return node if isinstance(node, Mapping) else root
@@ -78,7 +79,7 @@ def _moved(node: Node, source: str, folder: str, here: Iterable[Schema], whole: 
     match node:
         case Scalar():
             is_path = any(kind.get("format") == PATH_FORMAT for kind in kinds)
-            return replace(node, mark=mark, text=path_from(folder, node.text) if is_path else node.text)
+            return replace(node, mark=mark, folder=posixpath.join(folder, node.folder) if is_path else "")
         case Sequence():
             below = tuple(kind["items"] for kind in kinds if isinstance(kind.get("items"), dict))
             items = tuple(_moved(item, source, folder, below, whole) for item in node.items)
@@ -92,6 +93,22 @@ def _moved(node: Node, source: str, folder: str, here: Iterable[Schema], whole: 
                 for key, value in node.entries
             )
             return replace(node, mark=mark, entries=entries)
+
+
+def with_paths(root: Mapping) -> Mapping:
+    """Write every path that a base says as one from the folder of the recipe."""
+    node = _with_paths(root)
+    return node if isinstance(node, Mapping) else root
+
+
+def _with_paths(node: Node) -> Node:
+    match node:
+        case Scalar():
+            return replace(node, text=path_from(node.folder, node.text), folder="")
+        case Sequence():
+            return replace(node, items=tuple(_with_paths(item) for item in node.items))
+        case Mapping():
+            return replace(node, entries=tuple((key, _with_paths(value)) for key, value in node.entries))
 
 
 def _kinds(part: Schema, whole: Schema) -> Iterator[Schema]:

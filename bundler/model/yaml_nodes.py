@@ -24,7 +24,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value as it stands in the text; `plain` when nothing quotes it."""
+    """One value as it stands in the text; `plain` when nothing quotes it.
+
+    `folder` is where a path begins that another file says: the way there from the folder of the file being read.
+    """
 
     mark: Mark
     text: str
@@ -32,6 +35,7 @@ class Scalar:
     tag: str | None = None
     depth: int = 1
     values: int = 1
+    folder: str = ""
 
 
 @dataclass(frozen=True)

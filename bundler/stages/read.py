@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 from bundler.errors import BundlerError, HostError, RecipeError, RecipeMistake, RecipeNotFoundError
 from bundler.model.marked_yaml import Document, read_marked_yaml
 from bundler.model.recipe import Recipe, schema_data
-from bundler.model.recipe_extends import EXTENDS, base_of, merged, moved
+from bundler.model.recipe_extends import EXTENDS, base_of, merged, moved, with_paths
 from bundler.model.recipe_mistakes import Finding, findings
 from bundler.model.recipe_variables import filled
 from bundler.model.yaml_nodes import Mapping, Node, Path, Scalar, Sequence, path_text
@@ -19,7 +21,6 @@ from bundler.model.yaml_values import plain_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Settings
-    from pathlib import Path as FilePath
 
 MOST_BYTES = 1024 * 1024
 MOST_FILES = 8
@@ -101,9 +102,19 @@ def _with_base(part: _Part, path: FilePath, chain: tuple[FilePath, ...]) -> _Par
     mistakes += tuple(each if each.source else replace(each, source=str(base_path)) for each in found)
     if below is None:
         return None, mistakes
-    folder = extends.text.rpartition("/")[0] or ("/" if extends.text.startswith("/") else "")
-    together, conflicts = merged(root, moved(below, str(base_path), folder, schema_data()))
+    together, conflicts = merged(root, moved(below, str(base_path), _way(path, extends.text), schema_data()))
     return together, mistakes + conflicts
+
+
+def _way(path: FilePath, extends: str) -> str:
+    """Say how one gets from the folder of a recipe to that of its base.
+
+    Never an absolute path: in a certificate of site.registries that would be a place at the site.
+    """
+    folder = extends.rpartition("/")[0]
+    if not extends.startswith("/"):
+        return folder
+    return os.path.relpath(FilePath(folder or "/").resolve(), path.parent.resolve())
 
 
 def _checked(
@@ -112,6 +123,7 @@ def _checked(
     if root is None:
         raise RecipeError(source, _in_order(mistakes))
     root, unfilled = filled(root, settings)
+    root = with_paths(root)
     mistakes += unfilled
     try:
         recipe = Recipe.model_validate(plain_data(root)[0])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bundler.errors import RecipeError
 from bundler.model.marked_yaml import read_marked_yaml
 from bundler.model.recipe import recipe_schema, schema_data
-from bundler.model.recipe_extends import PATH_FORMAT, merged, moved
+from bundler.model.recipe_extends import PATH_FORMAT, merged, moved, with_paths
 from bundler.model.recipe_text import recipe_text
 from bundler.model.yaml_nodes import Mapping
 from bundler.model.yaml_values import plain_data
@@ -178,9 +178,43 @@ def test_paths_in_a_base_are_from_its_own_folder(tmp_path: Path) -> None:
     middle = "extends: ../lowest/base.yaml\nimages: {extra+: [{archive: app.tar}, {build: ./app, ref: x/app:1}]}\n"
     own = "extends: shared/middle/middle.yaml\nname: own\nfiles+: [{source: own.pem, target: /etc/own.pem}]\n"
     recipe = read_recipe(write(tmp_path, shared__lowest__base=lowest, shared__middle__middle=middle, own=own))
-    assert [file.source for file in recipe.files] == ["shared/middle/../lowest/ca.pem", "/abs.pem", "own.pem"]
+    assert [file.source for file in recipe.files] == ["./shared/middle/../lowest/ca.pem", "/abs.pem", "own.pem"]
     assert [image.archive for image in recipe.images.archives] == ["shared/middle/app.tar"]
     assert [image.build for image in recipe.images.builds] == ["./shared/middle/app"]
+
+
+def test_a_variable_in_a_path_of_a_base_may_hold_its_start(tmp_path: Path) -> None:
+    base = (
+        BASE
+        + """\
+sources: {releases: ["${mirror}", "./releases"], registries: {r.example: {tls: {ca_file: "${ca}"}}}}
+charts: [{name: db, chart: "${chart}", version: 1.0.0}]
+"""
+    )
+    own = """\
+extends: ../base.yaml
+variables:
+  mirror: {default: "https://mirror.example/k3s"}
+  ca: {default: ./ca.pem}
+  chart: {default: "oci://registry.example/db"}
+"""
+    path = write(tmp_path, base=base, sub__own=own)
+    recipe = read_recipe(path)
+    assert [mirror.url for mirror in recipe.sources.releases or ()] == ["https://mirror.example/k3s", "../releases"]
+    assert recipe.sources.registries["r.example"].tls is not None
+    assert recipe.sources.registries["r.example"].tls.ca_file == "../ca.pem"
+    assert recipe.charts[0].chart == "oci://registry.example/db"
+    assert read_recipe(path, {"mirror": "/srv/k3s"}).sources.release_mirrors[0].url == "/srv/k3s"
+
+
+def test_a_certificate_of_a_base_with_an_absolute_path_is_a_file_of_the_builder(tmp_path: Path) -> None:
+    base = BASE.replace("site:\n", "site:\n  registries: {configs: {r.example: {tls: {ca_file: ./ca.pem}}}}\n")
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er", target_is_directory=True)
+    write(tmp_path, base__base=base, deep__er__own=f"extends: {tmp_path}/base/base.yaml\n")
+    for path in (tmp_path / "deep/er/own.yaml", tmp_path / "link/own.yaml"):
+        ((registry, key, source),) = read_recipe(path).site.registries.certificates()
+        assert (registry, key, source) == ("r.example", "ca_file", "../../base/ca.pem")
+        assert (path.parent / source).parent.resolve() == (tmp_path / "base").resolve()
 
 
 def test_what_a_base_says_decides_the_fingerprint_and_how_it_is_said_does_not(tmp_path: Path) -> None:
@@ -284,7 +318,7 @@ pieces = st.sampled_from(["..", ".", "a", "b", "./c"])
 def test_a_moved_path_leads_to_the_same_file(folder: list[str], path: list[str]) -> None:
     there, text = "/".join(folder), "/".join([*path, "file"])
     data = {"files": [{"source": text}], "images": {"extra": [{"archive": text}, text]}, "name": text}
-    together = lists(plain_data(moved(node(data), "base.yaml", there, SCHEMA))[0])
+    together = lists(plain_data(with_paths(moved(node(data), "base.yaml", there, SCHEMA)))[0])
     start = "/1/2/3/4/5/6/7/8"
     for moved_text in (together["files"][0]["source"], together["images"]["extra"][0]["archive"]):
         assert posixpath.normpath(posixpath.join(start, moved_text)) == posixpath.normpath(
