@@ -27,6 +27,9 @@ SECTIONS: dict[Section, tuple[NodeRole, ...]] = {
 """The parts of `site` that hold flags, and whose nodes read them."""
 
 
+_JOINING = "write it under site.agent for agents, and give other servers K3S_URL at the site"
+
+
 def _unknown_flag(name: str) -> str:
     config_key(name)
     if name in FLAGS:
@@ -114,7 +117,7 @@ def site_mistakes(site: Any) -> list[tuple[Path, str]]:
         mistake
         for name, roles in SECTIONS.items()
         for mistake in _section_mistakes(name, _mapping(site, name), roles, unknown)
-    ] + _flags_without_mirrors(site)
+    ] + [*_first_server_joins(site), *_flags_without_mirrors(site)]
 
 
 def _section_mistakes(
@@ -134,7 +137,16 @@ def _section_mistakes(
         elif key != name and name in config:
             yield place, f"stands beside {name}: write one list"
     if section == "first_server" and "server" in config:
-        yield (section, "server", KEY), "makes it a server that joins another: write it under site.server"
+        yield (section, "server", KEY), f"makes it a server that joins another: {_JOINING}"
+
+
+def _first_server_joins(site: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """Find a server to join that the first one is told of too, because it stands below what that one is told."""
+    return [
+        ((section, "server", KEY), f"is told to the server of site.first_server too, which joins no other: {_JOINING}")
+        for section in ("config", "server")
+        if _mapping(site, "first_server") and "server" in _mapping(site, section)
+    ]
 
 
 def _flags_without_mirrors(site: Mapping[str, Any]) -> list[tuple[Path, str]]:

@@ -40,6 +40,14 @@ def only(site: dict[str, Any]) -> str:
         ({"agent": {"tls-san": ["a"]}}, "is a flag that agents do not know: write it under site.server"),
         ({"server": {"disable-apiserver-lb": True}}, "is a flag that servers do not know: write it under site.agent"),
         ({"first_server": {"server": "https://a:6443"}}, "makes it a server that joins another"),
+        (
+            {"server": {"server": "https://a:6443"}, "first_server": {"cluster-init": True}},
+            "is told to the server of site.first_server too",
+        ),
+        (
+            {"config": {"server": "https://a:6443"}, "first_server": {"cluster-init": True}},
+            "is told to the server of site.first_server too",
+        ),
         ({"config": {"no-flannel": True}}, "write flannel-backend: none"),
         ({"config": {"cluster-reset": True}}, "is for one run by hand"),
         ({"config": {"d": "/srv/k3s"}}, "is short for data-dir"),
