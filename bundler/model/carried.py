@@ -24,6 +24,10 @@ CHARTS = "charts/"
 
 _TARGET = re.compile(r"(?:/|data-dir/)[A-Za-z0-9._@+-]+(?:/[A-Za-z0-9._@+-]+)*")
 _NOT_OURS = ("/dev/", "/proc/", "/sys/", "/run/", "/tmp/", "/var/lib/k3s-bundler/")  # noqa: S108  refused, not used
+_WRITTEN = {
+    "/etc/rancher/k3s/config.yaml": "site.config, or carry a file for /etc/rancher/k3s/config.yaml.d/",
+    "/etc/rancher/k3s/registries.yaml": "site.registries",
+}
 _MODE = re.compile(r"[0-7]{3}")
 
 
@@ -35,6 +39,8 @@ def _target(text: str) -> str:
         )
     if text.startswith(_NOT_OURS):
         raise ValueError("is a place that no file survives in, or the installer's own: choose another")
+    if text in _WRITTEN:
+        raise ValueError(f"is what the bundle always brings: write {_WRITTEN[text]}")
     return text
 
 

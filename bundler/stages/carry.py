@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from bundler.errors import ChartError, RecipeNotFoundError, UsageError, host_error
@@ -14,7 +15,7 @@ from bundler.site.wanted import wanted_files, written_files
 from bundler.workloads.files import manifest_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -131,8 +132,11 @@ def _why_no_package(wanted: WantedFile, head: bytes, machines: AbstractSet[str])
     return None
 
 
-def _require_distinct(files: Iterable[CarriedFile]) -> None:
-    """Refuse two files for one place, also where case alone tells them apart: FAT32 does not keep it."""
+def _require_distinct(files: Sequence[CarriedFile]) -> None:
+    """Refuse two files for one place in the bundle or on a node.
+
+    Also where case alone tells them apart: FAT32 does not keep it.
+    """
     first: dict[str, CarriedFile] = {}
     for file in files:
         before = first.setdefault(file.path.lower(), file)
@@ -141,3 +145,14 @@ def _require_distinct(files: Iterable[CarriedFile]) -> None:
                 f"{before.source} and {file.source} have the same place in the bundle, {file.path}",
                 hint="give one of them another target; upper and lower case alone do not tell files apart on FAT32",
             )
+    for one, other in combinations((file for file in files if file.target), 2):
+        shared = "any" in {one.role, other.role} or one.role == other.role
+        if shared and _one_within_other(f"{one.target}/", f"{other.target}/"):
+            raise UsageError(
+                f"{one.source} and {other.source} cannot both be on a node, at {one.target} and {other.target}",
+                hint="give one of them another target, or each a role of its own",
+            )
+
+
+def _one_within_other(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

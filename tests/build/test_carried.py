@@ -102,12 +102,32 @@ def test_two_files_for_one_place_are_refused_also_where_case_alone_differs(tmp_p
 
 
 @pytest.mark.parametrize(
+    ("role", "other"), [("server", "/etc/a"), ("agent", "/etc/a/b"), ("server", "/etc"), ("any", "/etc/a/b")]
+)
+def test_two_files_that_meet_on_a_node_are_refused(tmp_path: Path, role: str, other: str) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "b").write_bytes(b"")
+    files = [{"source": "a", "target": "/etc/a"}, {"source": "b", "target": other, "role": role}]
+    with pytest.raises(UsageError, match="cannot both be on a node"):
+        carry(parse_recipe(recipe_with(files), "edge.yaml"), tmp_path, open_store(tmp_path / "cache"))
+
+
+def test_a_server_and_an_agent_may_have_different_files_at_one_place(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    files = [{"source": "a", "target": "/etc/a", "role": role} for role in ("server", "agent")]
+    found = carry(parse_recipe(recipe_with(files), "edge.yaml"), tmp_path, open_store(tmp_path / "cache"))
+    assert [file.path for file in found] == ["files/agent/etc/a", "files/server/etc/a"]
+
+
+@pytest.mark.parametrize(
     ("file", "what"),
     [
         ({"source": "a", "target": "etc/a"}, "is not a place at the site"),
         ({"source": "a", "target": "/etc/../root/a"}, "is not a place at the site"),
         ({"source": "a", "target": "/etc/a b"}, "is not a place at the site"),
         ({"source": "a", "target": "/proc/a"}, "a place that no file survives in"),
+        ({"source": "a", "target": "/etc/rancher/k3s/config.yaml"}, "what the bundle always brings"),
+        ({"source": "a", "target": "/etc/rancher/k3s/registries.yaml"}, "what the bundle always brings"),
         ({"source": "a/", "target": "/etc/a"}, "is not the path of a file"),
         ({"source": "a", "target": "/etc/a", "mode": "0644"}, "three octal digits"),
         ({"source": "a", "target": "/etc/a", "mode": "666"}, "lets everybody write"),
