@@ -14,6 +14,7 @@ from bundler.model.carried import CarriedFile, chart_path
 from bundler.model.digest import digest_of, parse_digest
 from bundler.model.lock import LockedChart
 from bundler.model.recipe_charts import OCI
+from bundler.model.recipe_site import SECTIONS
 from bundler.model.reference import Reference, parse_reference
 from bundler.net.answers import get_bytes
 from bundler.progress import SilentTask
@@ -70,9 +71,10 @@ def survey_charts(
     Raises ChartError, and network and integrity errors.
     """
     surveyed = Surveyed()
-    if recipe.charts and recipe.site.config.get("disable-helm-controller") is True:
+    off = [name for name in SECTIONS if recipe.site.section(name).get("disable-helm-controller") is True]
+    if recipe.charts and off:
         raise UsageError(
-            "charts are named, but site.config has disable-helm-controller: nothing would install them",
+            f"charts are named, but site.{off[0]} has disable-helm-controller: nothing would install them",
             hint="remove one of the two",
         )
     local = {file.path: file for file in carried}
@@ -173,7 +175,7 @@ def _local(chart: Chart, carried: Mapping[str, CarriedFile]) -> CarriedFile:
 def _remote(chart: Chart, session: Session, distribution: Distribution, store: Store) -> CarriedFile:
     if chart.chart.startswith(OCI):
         return _from_registry(chart, distribution, store)
-    return _from_repository(chart, session, store)
+    return _from_repository(chart, session, distribution, store)
 
 
 def _carried(chart: Chart, source: str, url: str, data: bytes, store: Store) -> CarriedFile:
@@ -183,8 +185,11 @@ def _carried(chart: Chart, source: str, url: str, data: bytes, store: Store) -> 
     )
 
 
-def _from_repository(chart: Chart, session: Session, store: Store) -> CarriedFile:
-    """Look the chart up in the repository's index, which as a rule has its digest (Helm docs, Chart repository)."""
+def _from_repository(chart: Chart, session: Session, distribution: Distribution, store: Store) -> CarriedFile:
+    """Look the chart up in the repository's index, which as a rule has its digest (Helm docs, Chart repository).
+
+    An index may send on to a registry, as that of Bitnami does.
+    """
     index_url = f"{chart.repo}/index.yaml"
     try:
         (index,) = read_documents(get_bytes(session, index_url, limit=INDEX_LIMIT).body, index_url)
@@ -197,6 +202,10 @@ def _from_repository(chart: Chart, session: Session, store: Store) -> CarriedFil
             f"{index_url} has no {wanted} ({getattr(error, 'what', error)})",
             hint="check name and version; `helm search repo` lists both",
         ) from None
+    if url.startswith(OCI):
+        name, _, tag = url.rpartition("/")[2].partition(":")
+        there = {"chart": f"{url.rpartition('/')[0]}/{name}", "version": tag or str(entry["version"])}
+        return _from_registry(chart.model_copy(update=there), distribution, store)
     data = get_bytes(session, url, limit=MOST_PACKED).body
     stated = str(entry.get("digest") or "").removeprefix("sha256:")
     if stated and f"sha256:{stated}" != digest_of(data):

@@ -23,7 +23,8 @@ from bundler.model.bundle import (
     facts_text,
     read_bundle,
 )
-from bundler.model.digest import hex_of
+from bundler.model.carried import manifest_path
+from bundler.model.digest import digest_of, hex_of
 from bundler.model.lock import LayerForm, Lock, LockedArchitecture, parse_lock
 from bundler.model.platform import ELF_MACHINE, Platform, rank
 from bundler.site.folder import SUMS
@@ -220,6 +221,12 @@ def _check_content(folder: Path, bundle: Bundle, lock: Lock, files: Mapping[str,
 def _check_carried(bundle: Bundle, lock: Lock, files: Mapping[str, _File]) -> Iterator[str]:
     if bundle.files != lock.files:
         yield f"{MANIFEST} and {LOCK} name different files"
+    if bundle.digest_names != lock.digest_names:
+        yield f"{MANIFEST} and {LOCK} differ in whether nodes know images by digest"
+    for chart in lock.charts:
+        path = manifest_path(f"{chart.name}.yaml")
+        if path not in files or files[path].seen != hex_of(digest_of(chart.manifest.encode())):
+            yield f"{path} is not the manifest that was locked for the chart {chart.name}"
     for file in lock.files:
         if file.path not in files or files[file.path].seen != hex_of(file.digest):
             yield f"{file.path} is not the file that was locked"

@@ -194,6 +194,29 @@ def test_what_cannot_be_installed_is_refused(workshop: Workshop, text: str, data
     assert workshop.left_in_output() == []
 
 
+@pytest.mark.parametrize("section", ["config", "server", "first_server"])
+def test_charts_that_nothing_would_install_are_refused(workshop: Workshop, section: str) -> None:
+    more = f"site: {{{section}: {{disable-helm-controller: true}}}}\n"
+    write(workshop, "{name: app, chart: ./app-1.0.0.tgz}", WITHOUT_TEMPLATES, more=more)
+    result = workshop.build(env=NO_HELM)
+    assert (result.code, result.error) == (2, "wrong-use")
+    assert f"site.{section} has disable-helm-controller" in result.err
+
+
+def test_verify_finds_a_helm_chart_object_that_was_exchanged_together_with_its_checksum(workshop: Workshop) -> None:
+    write(workshop, "{name: app, chart: ./app-1.0.0.tgz}", WITHOUT_TEMPLATES)
+    bundle = workshop.build(env=NO_HELM).path
+    path, sums = bundle / "manifests/app.yaml", bundle / "SHA256SUMS"
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"default", b"another"))
+    assert path.read_bytes() != before
+    old, new = (hashlib.sha256(data).hexdigest() for data in (before, path.read_bytes()))
+    sums.write_text(sums.read_text().replace(old, new))
+    found = workshop.run("verify", bundle)
+    assert (found.code, found.error) == (4, "bundle-damaged")
+    assert "manifests/app.yaml is not the manifest that was locked for the chart app" in found.err
+
+
 # Repositories and registries
 
 
@@ -242,7 +265,8 @@ def test_an_index_without_the_chart_is_told(workshop: Workshop, body: bytes) -> 
     assert "/charts/index.yaml has no app 1.0.0" in result.err
 
 
-def test_a_chart_of_a_registry_is_locked_by_digest(workshop: Workshop) -> None:
+@pytest.mark.parametrize("by", ["itself", "index", "index with tag"])
+def test_a_chart_of_a_registry_is_locked_by_digest(workshop: Workshop, by: str) -> None:
     data = chart({"templates/a.yaml": PLAIN}, version="1.0.0+b")
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     media_type = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
@@ -253,7 +277,13 @@ def test_a_chart_of_a_registry_is_locked_by_digest(workshop: Workshop) -> None:
     kind = "application/vnd.oci.image.manifest.v1+json"
     workshop.upstream.put(f"{base}/manifests/1.0.0_b", json.dumps(manifest).encode(), kind)
     workshop.upstream.put(f"{base}/blobs/{digest}", data)
-    write(workshop, f"{{name: web, chart: 'oci://{workshop.upstream.host}/charts/app', version: 1.0.0+b}}")
+    there = f"oci://{workshop.upstream.host}/charts/app"
+    if by == "itself":
+        write(workshop, f"{{name: web, chart: '{there}', version: 1.0.0+b}}")
+    else:
+        sent_on = index(("1.0.0+b", data), url=there + (":1.0.0_b" if by == "index with tag" else ""))
+        workshop.upstream.put("/charts/index.yaml", sent_on)
+        write(workshop, f"{{name: web, chart: app, repo: '{workshop.upstream.url}/charts'}}")
     bundle = workshop.build(env=NO_HELM).path
     assert (bundle / lock_in(bundle)["charts"][0]["path"]).read_bytes() == data
     workshop.upstream.remove(f"{base}/manifests/1.0.0_b")
