@@ -195,7 +195,7 @@ def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: R
     )
     _tell(found, progress)
     files = tuple(sorted(ordered.carried + surveyed.files, key=lambda file: file.path))
-    update = {"files": files, "charts": surveyed.charts}
+    update = {"files": files, "charts": surveyed.charts, "digest_names": wanted.pins_digests}
     return explained(with_own_images(lock, archived), wanted).model_copy(update=update)
 
 

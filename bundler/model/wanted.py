@@ -29,6 +29,11 @@ class Wanted:
         """The images without their reasons."""
         return tuple(image.reference for image in self.images)
 
+    @property
+    def pins_digests(self) -> bool:
+        """Say whether something names an image by digest, so that nodes must know it so, wherever it comes from."""
+        return any(reference.digest for reference in self.references)
+
     def reasons(self, name: str) -> tuple[str, ...]:
         """Say what needs the image called `name`; nothing when it is not wanted."""
         return next((image.reasons for image in self.images if image.reference.name == name), ())

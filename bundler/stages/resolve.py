@@ -109,7 +109,6 @@ def resolve(  # noqa: PLR0913, PLR0917  a stage takes what it needs one by one
         compressor=compressor(recipe.pack.level),
         architectures=architectures,
         left_out=_left_out(listed, kept, needed),
-        digest_names=any(reference.digest for reference in wanted.references),
     )
 
 
@@ -160,8 +159,9 @@ def _require_registry_form(images: Sequence[LockedImage], release: Release, prog
             )
     if not names_images_by_digest(release):
         progress.note(
-            f"{release} does not name imported images by digest: pods that pin repository@sha256:... need "
-            "`k3s ctr images tag` at the site (k3s does it itself from v1.32.11, v1.33.7, v1.34.3 and v1.35.0 on)"
+            f"{release} does not name imported images by digest (k3s does from v1.32.11, v1.33.7, v1.34.3 and v1.35.0 "
+            "on): for pods that pin repository@sha256:... the installer does, when the recipe or a manifest pins an "
+            "image, or with --digest-names"
         )
 
 

@@ -200,6 +200,23 @@ def test_a_pin_in_the_recipe_asks_for_digest_names_too(workshop: Workshop) -> No
     assert "digest-names=yes" in facts_of(workshop.build().path)
 
 
+def test_a_pinned_image_from_an_archive_gets_its_digest_name_too(workshop: Workshop) -> None:
+    workshop.write_recipe(extra=[HELLO])
+    (workshop.folder / "hello.tar").write_bytes((workshop.build().path / "images/edge-images-arm64.tar").read_bytes())
+
+    def build(image: str) -> Path:
+        write(workshop, web=deployment(image))
+        text = workshop.recipe.read_text()
+        assert "extra: []" in text
+        workshop.recipe.write_text(text.replace("extra: []", "extra: [{archive: ./hello.tar}]"))
+        return workshop.build("--replace").path
+
+    bundle = build(HELLO)
+    assert "digest-names=yes" not in facts_of(bundle)
+    (digest, *_) = [line.partition("@")[2] for line in facts_of(bundle) if line.startswith(f"digest.arm64={HELLO} ")]
+    assert "digest-names=yes" in facts_of(build(f"{HELLO}@{digest}"))
+
+
 def test_a_tag_that_is_pinned_twice_differently_is_refused(workshop: Workshop) -> None:
     other = index_of(workshop, NESTED)
     write(workshop, a=deployment(f"{HELLO}@{index_of(workshop, HELLO)}"), b=deployment(f"{HELLO}@{other}"))
