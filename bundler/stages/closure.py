@@ -11,6 +11,7 @@ from bundler.model.bundle import IMAGE_LIST, LOCK, BundledImage, read_bundle
 from bundler.model.carried import MANIFESTS
 from bundler.model.digest import digest_of
 from bundler.model.lock import Lock, LockedChart, parse_lock
+from bundler.model.reference import parse_reference
 from bundler.workloads.chart import MOST_PACKED, read_chart
 from bundler.workloads.objects import MOST_BYTES, read_objects
 from bundler.workloads.uses import Findings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.model.bundle import Bundle
-    from bundler.workloads.uses import ImageUse
+    from bundler.model.reference import Reference
 
 _MOST_LOCK = 64 << 20
 _HELM_JOB = "klipper-helm"
@@ -86,23 +87,19 @@ def _findings(folder: Path, contents: Contents) -> Iterator[str]:
             if image.name not in present and image.name not in left_out:
                 yield f"{image.name} for {each.arch} is missing: it is in the list of {contents.lock.release}"
         for use in contents.found.uses:
-            yield from (f"{why}: {use.where} needs it" for why in _missing(use, present, each.arch))
+            yield from (f"{why}: {use.where} needs it" for why in _missing(use.reference, present, each.arch))
         for chart in contents.lock.charts:
             yield from (
-                f"{name} for {each.arch} is missing: the chart {chart.name} needs it"
-                for name in map(_name, chart.images)
-                if name not in present
+                f"{why}: the chart {chart.name} needs it"
+                for image in chart.images
+                for why in _missing(parse_reference(image), present, each.arch)
             )
         if contents.found.helm_charts and not any(f"/{_HELM_JOB}:" in name for name in present):
             yield f"{_HELM_JOB} for {each.arch} is missing: HelmChart objects need it"
 
 
-def _name(image: str) -> str:
-    return image.partition("@")[0]
-
-
-def _missing(use: ImageUse, present: Mapping[str, BundledImage], arch: str) -> Iterator[str]:
-    name, pin = use.reference.name, use.reference.digest
+def _missing(reference: Reference, present: Mapping[str, BundledImage], arch: str) -> Iterator[str]:
+    name, pin = reference.name, reference.digest
     image = present.get(name)
     if image is None:
         yield f"{name} for {arch} is missing"

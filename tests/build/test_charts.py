@@ -164,6 +164,17 @@ def test_a_lock_that_lost_an_image_of_a_chart_makes_no_bundle(workshop: Workshop
     assert f"{HELLO} for arm64 is missing: the chart app needs it" in result.err
 
 
+def test_a_chart_that_pins_another_image_than_the_archive_of_that_name_has_makes_no_bundle(workshop: Workshop) -> None:
+    workshop.write_recipe(extra=[HELLO])
+    (workshop.folder / "hello.tar").write_bytes((workshop.build().path / "images/edge-images-arm64.tar").read_bytes())
+    write(workshop, "{name: app, chart: ./app-1.0.0.tgz}")
+    workshop.recipe.write_text(workshop.recipe.read_text().replace("extra: []", "extra: [{archive: ./hello.tar}]"))
+    other = workshop.upstream.content.image(NESTED).top.digest
+    result = workshop.build("--replace", env=with_helm(workshop, f"{HELLO}@{other}"))
+    assert (result.code, result.error) == (4, "bundle-incomplete")
+    assert f", not {other}: the chart app needs it" in result.err
+
+
 def test_a_changed_chart_makes_the_lock_outdated(workshop: Workshop) -> None:
     write(workshop, "{name: app, chart: ./app-1.0.0.tgz}", WITHOUT_TEMPLATES)
     assert workshop.build(env=NO_HELM).code == 0
