@@ -38,6 +38,8 @@ def _version(text: str) -> str:
 
 
 def _chart(text: str) -> str:
+    if text.startswith(OCI) and "@" in text:
+        raise ValueError("holds an account or a digest: accounts are those of docker login, the lock has the digest")
     if not text or "\0" in text:
         raise ValueError("is not a chart: a path such as ./app-1.0.0.tgz, oci://..., or a name in repo is expected")
     return text

@@ -192,6 +192,7 @@ def test_a_changed_chart_makes_the_lock_outdated(workshop: Workshop) -> None:
         ("{name: traefik, chart: ./app-1.0.0.tgz}", TEMPLATED, "a manifest of its own called traefik"),
         ("{name: a_b, chart: ./app-1.0.0.tgz}", TEMPLATED, "not a name for a Helm release"),
         ("{name: app, chart: 'oci://registry.example/app'}", TEMPLATED, "without a version"),
+        ("{name: app, chart: 'oci://me:geheim@a.example/app', version: 1.0.0}", TEMPLATED, "holds an account"),
         ("{name: app, chart: ./app-1.0.0.tgz, version: 1.0.1}", TEMPLATED, "the chart says app 1.0.0"),
         ("{name: app, chart: app, repo: 'https://a.example', version: ^1.0}", TEMPLATED, "one exact version"),
     ],
@@ -201,6 +202,7 @@ def test_what_cannot_be_installed_is_refused(workshop: Workshop, text: str, data
     result = workshop.build(env=with_helm(workshop, HELLO))
     assert result.code == 2
     assert what in result.err
+    assert "geheim" not in result.err
     assert result.error
     assert workshop.left_in_output() == []
 
