@@ -28,6 +28,9 @@ ConfigValue: TypeAlias = ConfigScalar | tuple[ConfigScalar, ...]
 
 _KEY = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\+?")
 _ACCOUNT_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]*@")
+_ACCOUNT_IN_DATASTORE = re.compile(r"://[^@]*:.*@|[?&]password=|^nats://[^/]*@", re.IGNORECASE)
+"""A password may have a slash for MySQL, or stand behind the question mark for PostgreSQL; NATS takes a bare token."""
+_ACCOUNT = "holds an account in a URL: secrets do not belong in a recipe, add it at the site"
 _TOKEN = "is a secret, and secrets do not belong in a recipe: give the installer K3S_TOKEN, or write token-file"  # noqa: S105
 _SECRET = "is a secret, and secrets do not belong in a recipe: add it at the site in /etc/rancher/k3s/config.yaml.d"  # noqa: S105
 
@@ -89,7 +92,7 @@ def _why_no_scalar(value: object) -> str | None:
 
 def _why_no_text(text: str) -> str | None:
     if _ACCOUNT_IN_URL.search(text):
-        return "holds an account in a URL: secrets do not belong in a recipe, add it at the site"
+        return _ACCOUNT
     if not text.isprintable():
         return "has line ends or characters that cannot be printed, which a command line cannot carry"
     return None
@@ -102,6 +105,10 @@ def _mistakes(config: Any) -> list[tuple[Path, str]]:
         for key, value in (config.items() if isinstance(config, Mapping) else ())
         if not any(map(_why_no_scalar, value if isinstance(value, tuple) else (value,)))
     }
+    endpoint = readable.get("datastore-endpoint")
+    if isinstance(endpoint, str) and _ACCOUNT_IN_DATASTORE.search(endpoint):
+        del readable["datastore-endpoint"]
+        components.append((("datastore-endpoint",), _ACCOUNT))
     return components + value_mistakes(readable)  # never quotes a value that may hold an account
 
 

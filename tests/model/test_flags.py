@@ -66,6 +66,28 @@ def test_flags_that_would_be_ignored_or_keep_a_node_from_starting_are_mistakes(s
     assert what in only(site)
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "mysql://u:gehe/im@tcp(db:3306)/k",
+        "postgres://u:gehe@im@db/k",
+        "postgres://db/k?user=u&password=geheim",
+        "nats://geheim@h:4222",
+    ],
+)
+def test_an_account_of_a_datastore_is_refused_and_not_repeated(endpoint: str) -> None:
+    said = only({"server": {"datastore-endpoint": endpoint}})
+    assert said.startswith("site.server.datastore-endpoint: holds an account")
+    assert "gehe" not in said
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://a:2379,https://b:2379", "postgres://u@db:5432/k?sslmode=verify-full", "nats://h:4222"]
+)
+def test_a_datastore_without_an_account_is_taken(endpoint: str) -> None:
+    assert told({"server": {"datastore-endpoint": endpoint}}) == []
+
+
 WRONG = [
     ({"debug": "true"}, "true or false without quotes is expected"),
     ({"debug": 1}, "true or false without quotes is expected"),
