@@ -473,3 +473,31 @@ def test_the_lock_of_a_dead_install_is_taken_over(every_site: Site, bundle: Path
         done = every_site.run(bundle)
     assert (done.status, "cut off" in done.out) == (0, True), done
     assert not (every_site.root / "var/lib/k3s-bundler/lock").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "config"),
+    [
+        (["server"], {"K3S_URL": "https://s:6443", "K3S_TOKEN": "t"}, ""),
+        (["server", "--server", "https://s:6443"], {"K3S_TOKEN": "t"}, ""),
+        (["server"], {"K3S_TOKEN": "t"}, "server: https://s:6443\n"),
+    ],
+)
+def test_a_rollback_leaves_the_datastore_of_a_server_that_joined_others(
+    site: Site, tmp_path: Path, arguments: list[str], variables: dict[str, str], config: str
+) -> None:
+    old, new = (
+        build_bundle(tmp_path / release, BundleSpec(release=release)) for release in ("v1.34.1+k3s1", "v1.34.2+k3s1")
+    )
+    if config:
+        (site.root / "etc/rancher/k3s").mkdir(parents=True)
+        (site.root / "etc/rancher/k3s/config.yaml").write_text(config)
+    assert site.run(old, *arguments, environment=variables).status == 0
+    member = site.root / "var/lib/rancher/k3s/server/db/etcd/member"
+    member.parent.mkdir(parents=True)
+    member.write_text("before the upgrade\n")
+    assert site.run(new).status == 0
+    member.write_text("confirmed to the others\n")
+    done = site.run(new, "--rollback")
+    assert (done.status, "warning[datastore-left]" in done.err) == (0, True), done
+    assert member.read_text() == "confirmed to the others\n"

@@ -17,11 +17,17 @@ copy_datastore() {
   mv "$copy.new" "$copy"
 }
 
+# Neither --rollback nor an upgrade that names nothing has the variables of the first install: the service does.
+joined_others() {
+  [ -n "${K3S_URL-}$(flag_value --server -s)$(config_value server "$root$etc_dir/config.yaml")" ] ||
+    grep -q -s '^K3S_URL=.*:' "$root$(environment_path)"
+}
+
 # A member of a cluster may not go back alone: its peers hold it to what it has confirmed to them.
 put_back_datastore() { # RECORD
   [ -d "$1/datastore" ] || return 0
   database=$root$data_dir/server/db
-  if [ -d "$database/etcd" ] && [ -n "$(flag_value --server -s)${K3S_URL-}" ]; then
+  if [ -d "$database/etcd" ] && joined_others; then
     warn datastore-left "the datastore of this cluster member is left as it is" \
       'see docs.k3s.io on restoring a snapshot, should the old release refuse it'
     return 0
