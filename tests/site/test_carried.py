@@ -119,6 +119,15 @@ def test_one_of_two_services_leaves_the_others_files(site: Site, tmp_path: Path)
     assert not (site.root / CA).exists()
 
 
+def test_an_upgrade_leaves_what_another_service_carries(site: Site, tmp_path: Path) -> None:
+    both = carrying(tmp_path / "both", *FILES)
+    assert site.run(both, "server").status == 0
+    assert site.run(both, "agent", environment=AGENT).status == 0
+    assert site.run(carrying(tmp_path / "none"), "agent", environment=AGENT).status == 0
+    assert (site.root / CA).read_bytes() == b"certificate\n"
+    assert not (site.root / "etc/agent").exists()
+
+
 def test_images_only_places_none(site: Site, tmp_path: Path) -> None:
     assert site.run(carrying(tmp_path / "bundle", *FILES), "--images-only").status == 0
     assert not (site.root / CA).exists()

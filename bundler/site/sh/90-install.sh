@@ -86,7 +86,7 @@ choose_gone() {
   wanted=$(printf '%s' "$expected" | sed 's/^file=[^ ]* [^ ]* //')
   for line in $(values_of file "$root$state/receipt"); do
     path=${line#* * }
-    if has_line "$wanted" "$path" || has_line "$kept" "$path"; then continue; fi
+    if has_line "$wanted" "$path" || has_line "$kept" "$path" || is_carried_elsewhere "$path"; then continue; fi
     case $line in
       link:*) [ -L "$root$path" ] || continue ;;
       *) [ -f "$root$path" ] && [ "$(hash_of "$root$path")" = "${line%% *}" ] || continue ;;
