@@ -52,7 +52,8 @@ def test_show_prints_the_file(tmp_path: Path) -> None:
 
 def test_show_resolved_is_the_same_recipe_in_one_file(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(
-        SHORTEST + "variables: {tag: {default: '1'}}\nsite:\n  registries:\n    mirrors: {'*': }\n"
+        SHORTEST + "variables: {tag: {default: '1'}}\nsite:\n"
+        "  unknown_flags: {x: [server], y: [server], z: [server]}\n  registries:\n    mirrors: {'*': }\n"
         "  config: {x: '$${literal} $1 $${', y: '${tag}', z: '0644'}\n"
     )
     own = tmp_path / "own.yaml"

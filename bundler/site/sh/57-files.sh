@@ -131,7 +131,7 @@ flush() { sync "$@" 2>/dev/null || sync; }
 record_directories() {
   make_directory "$state"
   recorded=$(cat "$root$state/directories" 2>/dev/null || :)
-  for path in $changed; do
+  for path in $changed $(enabling_link); do
     directory=${path%/*}
     while [ -n "$directory" ] && [ ! -d "$root$directory" ]; do
       recorded=$recorded$newline$directory

@@ -76,7 +76,8 @@ undo_transaction() {
     path=${line#* * }
     put_back "$record/$number" "$root$path" || return 1
   done
-  for path in $(values_of new "$record/journal"); do rm -f -- "$root$path" || return 1; done
+  # What was not switched yet goes too, or the directories made for it would stay.
+  for path in $(values_of new "$record/journal"); do rm -f -- "$root$path" "$root$path$staged_suffix" || return 1; done
   put_back_datastore "$record" || return 1
   put_back_service "$record/journal" || return 1
   rm -rf -- "$root$state/undone"
@@ -93,7 +94,11 @@ finish_undo() {
 }
 
 forget_first_install() {
-  [ -f "$root$state/receipt" ] || rm -f -- "$root$state/directories" "$root$state/directories.new"
+  if [ ! -f "$root$state/receipt" ]; then
+    recorded=$(sort -r "$root$state/directories" 2>/dev/null || :)
+    rm -f -- "$root$state/directories" "$root$state/directories.new"
+    for directory in $recorded; do rmdir -- "$root$directory" 2>/dev/null || :; done
+  fi
   [ -n "$(receipts)" ] || remove_selinux_package
 }
 

@@ -1,12 +1,14 @@
 # The service, for systemd and OpenRC alike. With --root nothing is asked of the host: enabling is a link.
 
-is_enabled() {
+# The link that both systemd and OpenRC make to enable a service.
+enabling_link() {
   case $init in
-    systemd) [ -L "$root$systemd_dir/multi-user.target.wants/$service.service" ] ;;
-    openrc) [ -L "$root/etc/runlevels/default/$service" ] ;;
-    *) return 1 ;;
+    systemd) printf '%s\n' "$systemd_dir/multi-user.target.wants/$service.service" ;;
+    openrc) printf '%s\n' "/etc/runlevels/default/$service" ;;
   esac
 }
+
+is_enabled() { [ "$init" != none ] && [ -L "$root$(enabling_link)" ]; }
 
 is_active() {
   [ -n "$live" ] || return 1
@@ -35,40 +37,30 @@ forget_service() {
 
 enable_service() {
   if is_enabled; then return 0; fi
+  if [ -z "$live" ]; then
+    enable_by_link
+    return
+  fi
   case $init in
-    systemd)
-      if [ -n "$live" ]; then
-        systemctl enable --quiet "$service" 2>/dev/null
-      else
-        enable_by_link "$systemd_dir/multi-user.target.wants/$service.service"
-      fi
-      ;;
-    openrc)
-      if [ -n "$live" ]; then
-        rc-update add "$service" default >/dev/null
-      else
-        enable_by_link "/etc/runlevels/default/$service"
-      fi
-      ;;
+    systemd) systemctl enable --quiet "$service" 2>/dev/null ;;
+    openrc) rc-update add "$service" default >/dev/null ;;
   esac
 }
 
-enable_by_link() { # LINK
-  mkdir -p "$root${1%/*}" && ln -sf "$(unit_path)" "$root$1"
+enable_by_link() {
+  link=$root$(enabling_link)
+  mkdir -p "${link%/*}" && ln -sf "$(unit_path)" "$link"
 }
 
 disable_service() {
   if ! is_enabled; then return 0; fi
-  case $init in
-    systemd)
-      if [ -n "$live" ]; then systemctl disable --quiet "$service" 2>/dev/null || :; fi
-      rm -f -- "$root$systemd_dir/multi-user.target.wants/$service.service"
-      ;;
-    openrc)
-      if [ -n "$live" ]; then rc-update delete "$service" default >/dev/null 2>&1 || :; fi
-      rm -f -- "$root/etc/runlevels/default/$service"
-      ;;
-  esac
+  if [ -n "$live" ]; then
+    case $init in
+      systemd) systemctl disable --quiet "$service" 2>/dev/null || : ;;
+      openrc) rc-update delete "$service" default >/dev/null 2>&1 || : ;;
+    esac
+  fi
+  rm -f -- "$root$(enabling_link)"
 }
 
 # Asks for a start and comes back at once: waiting is the proof's business.

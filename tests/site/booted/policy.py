@@ -27,6 +27,7 @@ It stands for the policy of k3s.
 mkdir -p %{{buildroot}}/usr/share/selinux/packages
 echo policy >%{{buildroot}}{policy}
 %files
+%dir /usr/share/selinux
 %dir /usr/share/selinux/packages
 {policy}
 """
