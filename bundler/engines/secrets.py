@@ -18,7 +18,7 @@ _MOST_BYTES = 64 << 10
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Secrets:
     """Where secrets are read: files by their path from `folder`, that of the recipe, and environment variables."""
 

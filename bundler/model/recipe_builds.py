@@ -14,7 +14,7 @@ from bundler.model.strict import FrozenMapping, Strict, nothing
 
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(
-    r"(?:^|_)(?:TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|SECRET|CREDENTIALS?|AUTH|(?:API|PRIVATE|ACCESS|SSH)_?KEY)"
+    r"(?:^|_)(?:TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|PAT|SECRET|CREDENTIALS?|AUTH|(?:API|PRIVATE|ACCESS|SSH)_?KEY)"
     r"S?(?:_|$|[0-9])",
     re.IGNORECASE,
 )

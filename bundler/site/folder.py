@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SUMS = "SHA256SUMS"
 
+READABLE, PRIVATE = 0o644, 0o600
+"""Modes of a bundle's files, whatever the umask: for everybody, and for the builder alone where secrets are."""
+
 _WORTH_A_THREAD = 1 << 16  # bytes
 
 
@@ -60,24 +63,27 @@ class BundleFolder:
         self._digests: dict[str, Digest] = {}
 
     @contextmanager
-    def open(self, path: str) -> Iterator[BinaryIO]:
-        """Write a file; it is synced and its digest noted when the context ends."""
+    def open(self, path: str, mode: int = READABLE) -> Iterator[BinaryIO]:
+        """Write a file; it is synced, its digest noted and its `mode` given when the context ends."""
         target = self.root / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file, ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
+            with (
+                open(target, "xb", opener=_private) as file,
+                ThreadPoolExecutor(1, thread_name_prefix="hash") as beside,
+            ):
                 hashing = HashingFile(file, beside)
                 yield cast("BinaryIO", hashing)
                 file.flush()
                 os.fsync(file.fileno())
-            target.chmod(0o644)
+            target.chmod(mode)
         except OSError as error:
             raise host_error(error, target) from error
         self._digests[path] = hashing.digest
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, mode: int = READABLE) -> None:
         """Write a small file."""
-        with self.open(path) as file:
+        with self.open(path, mode) as file:
             file.write(data)
 
     def write_sums(self) -> None:
@@ -172,6 +178,10 @@ def _publish(beside: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise host_error(error, target) from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)
 
 
 def _sync(folder: Path) -> None:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Told:
-    """The files by path in the bundle, which may hold secrets; `asked` is what the operator fills in, in words."""
+    """The files by path in the bundle; `private` ones hold secrets, `asked` is what the operator fills in, in words."""
 
     files: Mapping[str, bytes] = field(repr=False)
+    private: frozenset[str]
     asked: tuple[str, ...]
 
 
@@ -28,4 +29,5 @@ def told_by(recipe: Recipe, secrets: SiteSecrets) -> Told:
     """Write everything below etc/ of the bundle."""
     registries = recipe.site.registries
     files = {REGISTRIES: registries_yaml(registries, secrets), **config_files(recipe.site, recipe.components.disable)}
-    return Told(files, tuple(f"{name} {key}" for name, key in asked(registries)))
+    private = frozenset({REGISTRIES} if any(not secret.ask for _, _, secret in registries.secrets()) else ())
+    return Told(files, private, tuple(f"{name} {key}" for name, key in asked(registries)))

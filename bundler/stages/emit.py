@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.errors import CacheDamagedError
@@ -21,6 +22,7 @@ from bundler.model.bundle import (
 )
 from bundler.model.carried import manifest_path
 from bundler.model.digest import digest_from_hex
+from bundler.site.folder import PRIVATE, READABLE
 from bundler.site.installer import install_script
 from bundler.site.readme import readme_text
 
@@ -48,11 +50,12 @@ def emit(
     """Write the rest of the bundle, SHA256SUMS last; raises CacheDamagedError and host errors."""
     binaries = tuple(_copy_binary(each, store, folder, progress) for each in lock.architectures)
     for file in lock.files:
-        _copy(file.source, file.digest, file.size, file.path, store, folder, progress)
+        mode = READABLE if int(file.mode, 8) & 0o044 else PRIVATE
+        _copy(_Copy(file.source, file.digest, file.size, file.path, mode), store, folder, progress)
     for chart in lock.charts:
         folder.write(manifest_path(f"{chart.name}.yaml"), chart.manifest.encode())
     image_list = lock.architectures[0].image_list
-    _copy(image_list.name, image_list.digest, image_list.size, IMAGE_LIST, store, folder, progress)
+    _copy(_Copy(image_list.name, image_list.digest, image_list.size, IMAGE_LIST), store, folder, progress)
     bundle = Bundle(
         name=lock.name,
         release=lock.release,
@@ -64,7 +67,7 @@ def emit(
         asked=told.asked,
     )
     for path, text in told.files.items():
-        folder.write(path, text)
+        folder.write(path, text, PRIVATE if path in told.private else READABLE)
     folder.write(INSTALLER, install_script())
     folder.write(README, readme_text(bundle))
     folder.write(FACTS, facts_text(bundle))
@@ -78,21 +81,34 @@ def _copy_binary(
     architecture: LockedArchitecture, store: Store, folder: BundleFolder, progress: Progress
 ) -> BundledBinary:
     file, path = architecture.binary, binary_path(architecture.arch)
-    _copy(file.name, file.digest, file.size, path, store, folder, progress)
+    _copy(_Copy(file.name, file.digest, file.size, path), store, folder, progress)
     return BundledBinary(path=path, arch=architecture.arch, digest=file.digest, size=file.size)
 
 
-def _copy(
-    name: str, digest: Digest, size: int, path: str, store: Store, folder: BundleFolder, progress: Progress
-) -> None:
+@dataclass(frozen=True)
+class _Copy:
+    """A file of the store, and where it goes; `name` is for people."""
+
+    name: str
+    digest: Digest
+    size: int
+    path: str
+    mode: int = READABLE
+
+
+def _copy(wanted: _Copy, store: Store, folder: BundleFolder, progress: Progress) -> None:
     seen = hashlib.sha256()
-    progress.expect(size)
-    with store.open(digest) as source, folder.open(path) as out, progress.task(path, size) as task:
+    progress.expect(wanted.size)
+    with (
+        store.open(wanted.digest) as source,
+        folder.open(wanted.path, wanted.mode) as out,
+        progress.task(wanted.path, wanted.size) as task,
+    ):
         while chunk := source.read(CHUNK):
             seen.update(chunk)
             out.write(chunk)
             task.advance(len(chunk))
-    if digest_from_hex(seen.hexdigest()) != digest:
+    if digest_from_hex(seen.hexdigest()) != wanted.digest:
         raise CacheDamagedError(
-            f"{name} changed in the cache while it was being copied", hint="check the disk and build again"
+            f"{wanted.name} changed in the cache while it was being copied", hint="check the disk and build again"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,6 +142,18 @@ def test_accounts_and_certificates_reach_k3s_where_it_looks_for_them(holding: Wo
     assert "asked=c.example password" in facts
     assert "password of c.example" in (bundle / "README.txt").read_text()
     assert "# Fill in password of c.example" in (bundle / "etc/registries.yaml").read_text()
+
+
+def test_files_with_secrets_are_for_the_builder_alone_whatever_the_umask(holding: Workshop) -> None:
+    def open_to_all() -> None:
+        os.umask(0)
+
+    bundle = holding.build(before=open_to_all).path
+    modes = {path.relative_to(bundle).as_posix(): path.stat().st_mode & 0o777 for path in bundle.rglob("*.*")}
+    private = {path for path, mode in modes.items() if mode == 0o600}
+    assert private == {"etc/registries.yaml", *(path for path in modes if path.endswith("client.key"))}
+    assert len(private) == 2
+    assert modes["bundle.json"] == modes["install.sh"] == 0o644
 
 
 def test_another_secret_needs_no_other_lock_and_changes_one_file(holding: Workshop) -> None:
