@@ -285,6 +285,18 @@ def test_an_edited_config_is_kept_unless_replacing_is_asked_for(site: Site, bund
     assert [path.read_text() for path in saved] == ["node-name: mine\n"]
 
 
+def test_what_the_operator_has_to_fill_in_is_named_until_it_is_filled_in(site: Site, tmp_path: Path) -> None:
+    asked = BundleSpec(facts=("asked=a.example:5000 password",))
+    done = site.run(build_bundle(tmp_path / "asked", asked), "server")
+    assert done.status == 0, done
+    file = "/etc/rancher/k3s/registries.yaml"
+    assert f"warning[secret-asked]: {file} has an empty password for a.example:5000" in done.err
+    (site.root / file[1:]).write_text("mirrors: {}\nconfigs: {}\n")
+    newer = BundleSpec(facts=asked.facts, archives={"k3s-airgap-images": b"newer\n"})
+    again = site.run(build_bundle(tmp_path / "newer", newer), "server")
+    assert (again.status, "secret-asked" in again.err) == (0, False), again
+
+
 def test_targets_that_are_links_are_replaced_and_never_written_through(site: Site, bundle: Path) -> None:
     victim = site.root / "victim"
     victim.write_text("untouched")

@@ -167,7 +167,18 @@ finish_unchanged() {
   fi
 }
 
+# What the recipe left to the operator is named until registries.yaml is no longer as the bundle brought it.
+say_what_is_asked() (
+  file=$etc_dir/registries.yaml
+  [ -f "$root$file" ] && [ "$(hash_of "$root$file")" = "$(sum_of etc/registries.yaml)" ] || exit 0
+  for line in $(fact asked); do
+    warn secret-asked "$file has an empty ${line#* } for ${line%% *}, which is yours to fill in" \
+      "write it there, then restart $service"
+  done
+)
+
 finish_changed() {
+  [ "$action" = images-only ] || say_what_is_asked
   if [ "$action" = images-only ]; then
     result "The image archives are in $root$(images_dir)"
   elif [ -n "$starts" ]; then
