@@ -21,7 +21,7 @@ from bundler.model.recipe_files import SourcePath
 from bundler.model.reference import DOCKER_HUB, is_registry_host
 from bundler.model.release import TagStyle
 from bundler.model.secret import Secret
-from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, several
+from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, require_pair, several
 from bundler.model.yaml_nodes import path_text
 
 if TYPE_CHECKING:
@@ -89,10 +89,7 @@ class Tls(Strict):
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
-        if self.cert_file and not self.key_file:
-            raise several([(("cert_file", KEY), "needs key_file beside it")])
-        if self.key_file and not self.cert_file:
-            raise several([(("key_file", KEY), "needs cert_file beside it")])
+        require_pair(self, "cert_file", "key_file")
         return self
 
 

@@ -15,7 +15,7 @@ from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.reference import DOCKER_HUB, is_registry_host
 from bundler.model.rewrites import Pattern, overlapping
 from bundler.model.secret import SiteSecret
-from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, several, together
+from bundler.model.strict import KEY, FrozenMapping, Strict, no_repeats, nothing, require_pair, several, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -144,10 +144,7 @@ class RegistryTls(Strict):
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
-        if self.cert_file and not self.key_file:
-            raise several([(("cert_file", KEY), "needs key_file beside it")])
-        if self.key_file and not self.cert_file:
-            raise several([(("key_file", KEY), "needs cert_file beside it")])
+        require_pair(self, "cert_file", "key_file")
         return self
 
 

@@ -62,6 +62,13 @@ def several(mistakes: Iterable[tuple[Path, str]], others: Iterable[ErrorDetails]
     return PydanticCustomError("several", "several mistakes", {"mistakes": tuple(mistakes), "others": tuple(others)})
 
 
+def require_pair(part: Strict, first: str, second: str) -> None:
+    """Report a key that has a value while the one it belongs to has none."""
+    for key, other in ((first, second), (second, first)):
+        if getattr(part, key) and not getattr(part, other):
+            raise several([((key, KEY), f"needs {other} beside it")])
+
+
 def together(mistakes_in: Callable[[Any], list[tuple[Path, str]]]) -> WrapValidator:
     """Check a value as written with `mistakes_in` as well as by its type, so that neither hides the other."""
 
