@@ -107,7 +107,7 @@ class Pack(Strict):
     """How archives are compressed."""
 
     level: Level = Field(
-        default=9, examples=[19], description="zstd level, 1 (fast) to 19 (small); the window is always 32 MiB"
+        default=7, examples=[19], description="zstd level, 1 (fast) to 19 (small); the window is always 32 MiB"
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from bundler.model.lock import LayerForm
+from bundler.model.recipe import Pack
 from tests.bench import fetch
 from tests.bench.arena import LATER, NOW
 from tests.bench.measure import Measured, size_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.bench.arena import Arena
 
-LEVEL = 9
+LEVEL = Pack().level
 """The product's default zstd level."""
 
 HELP_RUNS = 5

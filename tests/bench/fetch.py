@@ -2,8 +2,13 @@
 
 A line of the input is `repository digest size`.
 """
+# ruff: noqa: E402  the collector is slowed before anything is imported, as the product's entry point does
 
 from __future__ import annotations
+
+import gc
+
+gc.set_threshold(50_000)
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

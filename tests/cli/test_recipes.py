@@ -63,7 +63,7 @@ def test_show_resolved_is_the_same_recipe_in_one_file(tmp_path: Path) -> None:
     assert recipe.fingerprint() == read_recipe(own, {"tag": "2"}).fingerprint()
     assert recipe.extends is None
     assert not recipe.variables
-    assert "level: 9" in shown.stdout
+    assert "level: 7" in shown.stdout
     document = json.loads(run(tmp_path, "show", "own.yaml", "--json").stdout)
     assert document["recipe"]["images"]["extra"] == [{"archive": "./c.tar"}, "a.example/b:1"]
 

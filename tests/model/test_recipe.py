@@ -25,7 +25,7 @@ def recipe(**more: Any) -> Recipe:
 
 def test_defaults_are_those_of_the_documentation() -> None:
     shortest = recipe()
-    assert (shortest.engine, shortest.pack.level, shortest.images.layers) == ("auto", 9, "zstd")
+    assert (shortest.engine, shortest.pack.level, shortest.images.layers) == ("auto", 7, "zstd")
     (mirror,) = shortest.sources.release_mirrors
     assert (mirror.url, mirror.tag_style) == ("https://github.com/k3s-io/k3s/releases/download", "percent")
     assert shortest.sources.channels == "https://update.k3s.io/v1-release/channels"
@@ -75,7 +75,7 @@ def test_the_engine_is_not_part_of_the_fingerprint() -> None:
     ids=str,
 )
 def test_every_other_change_makes_another_fingerprint(change: dict[str, Any]) -> None:
-    seen = {recipe().fingerprint(), recipe(name="third").fingerprint(), recipe(pack={"level": 7}).fingerprint()}
+    seen = {recipe().fingerprint(), recipe(name="third").fingerprint(), recipe(pack={"level": 9}).fingerprint()}
     assert recipe(**change).fingerprint() not in seen
 
 
