@@ -57,6 +57,14 @@ def own_fetch(arena: Arena) -> Measured:
     return measured
 
 
+def own_start(arena: Arena) -> Measured:
+    """What Python and its modules cost before the first byte: the same program with nothing to bring."""
+    arena.clear("nothing")
+    measured = arena.shell(f"python '{fetch.__file__}' {arena.registry.url} nothing < /dev/null", "nothing")
+    arena.clear("nothing")
+    return measured
+
+
 _SKOPEO = 'for i in {images}; do skopeo copy -q --src-tls-verify=false docker://$HOST/$i "oci:layout:$i"; done'
 
 
@@ -205,6 +213,7 @@ _FORMS = (
 CONTESTANTS = (
     Contestant("curl", "curl every layer to /dev/null, 2 at a time", curl),
     Contestant("own-fetch", "k3s-bundler's download of every layer", own_fetch),
+    Contestant("own-start", "the same without a layer: the start of Python", own_start),
     Contestant("skopeo", "skopeo copy to an OCI layout", skopeo),
     Contestant("skopeo-tar", "skopeo copy, then tar", skopeo_tar),
     *_FORMS,
