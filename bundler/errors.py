@@ -73,8 +73,8 @@ class RecipeMistake:
 class RecipeError(UsageError):
     """The recipe has mistakes; every one is listed, one a line, each with its place.
 
-    Correct them all and run it again. docs/recipe.md explains the keys, and `k3s-bundler schema` prints the JSON Schema
-    that editors complete and check by.
+    Correct them all and run it again. docs/reference/recipe.md has every key with an example, and `k3s-bundler schema`
+    prints the JSON Schema that editors complete and check by.
 
     `mistakes` has all of them in the order of the file, `source` is the file as the person named it.
     """
@@ -94,7 +94,7 @@ class RecipeError(UsageError):
             lines.append(f"... and {len(mistakes) - self.most_shown} more")
         super().__init__(
             "\n".join(lines),
-            hint="docs/recipe.md explains every key; `k3s-bundler schema` prints the schema editors complete from",
+            hint="docs/reference/recipe.md has every key; `k3s-bundler schema` prints the schema editors complete from",
         )
 
 
@@ -507,7 +507,18 @@ def host_error(error: OSError, path: Path) -> HostError:
             f"{path} cannot be used: {error.strerror}",
             hint="check its owner and mode, or choose another place with --cache-dir and --output",
         )
-    return HostError(f"{path}: {error.strerror or error}", hint="check the file system and its mount")
+    remedy = _REMEDIES.get(error.errno or 0, "check the file system and its mount")
+    return HostError(f"{path}: {error.strerror or error}", hint=remedy)
+
+
+_IN_THE_WAY = "a file stands where a folder is needed, or a folder where a file is: move it away, or give another place"
+_REMEDIES = {
+    errno.ENOENT: "correct the path, or make the folder first",
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.ENAMETOOLONG: "give a shorter path",
+}
 
 
 # 6: lock
@@ -526,7 +537,7 @@ class LockError(BundlerError):
 class LockMalformedError(LockError):
     """The lock file cannot be read.
 
-    Remove it and lock again, or use the version of k3s-bundler that wrote it.
+    Make it again with `k3s-bundler lock --update RECIPE`, or use the version of k3s-bundler that wrote it.
     """
 
     name = "lock-malformed"

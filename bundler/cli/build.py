@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-images", action="store_true", help="leave pulled and built images in the Docker engine")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, as `plan` does")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the folder")
+    parser.set_defaults(explain=False)  # of plan, which does the dry run
 
 
 def run(args: argparse.Namespace, progress: Reporter) -> int:

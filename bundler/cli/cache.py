@@ -1,11 +1,11 @@
-"""cache: look after the builder's cache; everything in it can be made again."""
+"""cache: look after the builder's cache; what it lacks is fetched or built again."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from bundler.cli.order import cache_folder, configure_cache
+from bundler.cli.order import cache_folder, configure_cache, from_zero
 from bundler.cli.text import size_text, table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     configure_cache(parser)
     parser.add_argument(
         "--days",
-        type=int,
+        type=from_zero,
         default=30,
         metavar="N",
         help="prune: keep what was used within N days (default: %(default)s)",
@@ -68,6 +68,8 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
                 f"{len(damaged)} files in {folder} were damaged and are gone now: {', '.join(damaged)}",
                 hint="the next build fetches them again; look after the disk",
             )
+        if not args.json:
+            print(f"{folder}: whole")
         return 0
     freed = prune(store, time.time() - args.days * 86400, remove=not args.dry_run)
     if args.json:

@@ -1,6 +1,7 @@
 """completion: print the completion script of a shell.
 
-bash: `k3s-bundler completion bash > ~/.local/share/bash-completion/completions/k3s-bundler`.
+bash: `k3s-bundler completion bash > ~/.local/share/bash-completion/completions/k3s-bundler`; fish:
+`~/.config/fish/completions/k3s-bundler.fish`; zsh: `_k3s-bundler` in a folder of `$fpath`. Then open a new shell.
 """
 
 from __future__ import annotations

@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bundler.cli.order import cache_folder, configure_cache, configure_jobs, configure_recipe, order, resolved
+from bundler.cli.order import (
+    cache_folder,
+    configure_cache,
+    configure_jobs,
+    configure_recipe,
+    known_lock,
+    order,
+    resolved,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +37,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Keep a lock that fits, make one that does not."""
     from bundler.build import lock_kept, locked
     from bundler.engines.archive import require_unchanged
-    from bundler.stages.lockfile import read_lock, what_moved, write_lock
+    from bundler.stages.lockfile import what_moved, write_lock
     from bundler.store.store import open_store
 
     store = open_store(cache_folder(args))
@@ -39,7 +47,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         lock = locked(ordered.recipe, ordered.carried, ordered.inputs, ordered.lock_path)
         require_unchanged(lock, ordered.folder, progress)
     elif args.update:
-        known, lock = read_lock(ordered.lock_path), relock()
+        known, lock = known_lock(ordered.lock_path), relock()
         write_lock(lock, ordered.lock_path)
         for line in what_moved(known, lock) if known else ():
             progress.note(line)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from bundler import __version__
 from bundler.cli import build, cache, completion, doctor, inspect, lock, plan, recipes, schema, verify
 from bundler.cli.progress import Reporter, reporter
-from bundler.errors import BundlerError, RecipeError, RecipeMistake, UsageError
+from bundler.errors import BundlerError, RecipeError, RecipeMistake, UsageError, host_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +48,15 @@ exit codes: 0 done, 1 bug, 2 wrong use or recipe, 3 network, registry or daemon,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
-    args = command_line().parse_args(arguments)
+    try:
+        args = command_line().parse_args(arguments)
+    except SystemExit:  # --help and --version have printed
+        _flush_or_drop()
+        raise
     progress = reporter("none" if args.quiet else args.progress)
     _watch_signals(progress)
     try:
-        return int(VERBS[args.verb].run(args, progress))
+        return _run(args, progress)
     except BundlerError as error:
         progress.close()
         _show(error, verbose=args.verbose)
@@ -60,14 +66,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_INTERRUPTED, file=sys.stderr)
         return 128 + _Signals.last
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  the one place where bugs become an exit code
         progress.close()
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # whoever writes a file says which one
+            _drop_stdout()
+            full = host_error(error, Path("stdout"))
+            _show(full, verbose=args.verbose)
+            return full.exit_code
         _show_bug(error, verbose=args.verbose)
         return 1
     finally:
         progress.close()
+
+
+def _run(args: argparse.Namespace, progress: Reporter) -> int:
+    code = int(VERBS[args.verb].run(args, progress))
+    sys.stdout.flush()  # where a reader that went away can still be told from a bug
+    return code
+
+
+def _flush_or_drop() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+
+
+def _drop_stdout() -> None:
+    """Let nothing be written to a reader that went away, not at the interpreter's end either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -71,6 +71,7 @@ def _asked(args: argparse.Namespace) -> dict[str, str]:
     """Ask what no option says, each question until its answer can be used."""
     from bundler.errors import UsageError
 
+    print("Enter takes what stands in brackets; several answers are written with commas between.", file=sys.stderr)
     answers: dict[str, str] = {}
     for name, question in _QUESTIONS:
         while getattr(args, name) is None and name not in answers:
@@ -132,7 +133,7 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
         text = recipe_text({name: data[name] if chosen else example})
         return text if chosen else "".join(f"# {line}\n" for line in text.splitlines())
 
-    yield "# What the bundle holds and what the site is told. docs/recipe.md explains every key.\n\n"
+    yield "# What the bundle holds and what the site is told. docs/reference/recipe.md has every key.\n\n"
     yield recipe_text({"version": data["version"]})
     yield "\n# Files and folders of the bundle are called by this name.\n"
     yield recipe_text({"name": data["name"]})

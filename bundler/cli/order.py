@@ -94,10 +94,10 @@ def configure_cache(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def configure_jobs(parser: argparse.ArgumentParser) -> None:
+def configure_jobs(parser: argparse.ArgumentParser, what: str = "transfers") -> None:
     """Declare how much is done at a time."""
     parser.add_argument(
-        "--jobs", type=_positive, default=DEFAULT_JOBS, metavar="N", help="transfers at a time (default: %(default)s)"
+        "--jobs", type=from_one, default=DEFAULT_JOBS, metavar="N", help=f"{what} at a time (default: %(default)s)"
     )
 
 
@@ -168,7 +168,7 @@ def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter, *, kee
 
     lock = resolved_without_engine(ordered, store, jobs, progress)
     images = engine_images(ordered, store, progress, keep_images=keep_images)
-    whole = with_own_images(lock, images.lock(ordered.inputs, _known(ordered.lock_path)))
+    whole = with_own_images(lock, images.lock(ordered.inputs, known_lock(ordered.lock_path)))
     return explained(whole, wanted_images(ordered.recipe, ordered.found))
 
 
@@ -189,7 +189,7 @@ def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: R
     found = ordered.found + surveyed.found
     wanted = wanted_images(ordered.recipe, found)
     asked = less(wanted, archived.keys() | {each.reference for each in ordered.inputs})
-    known = _known(ordered.lock_path)
+    known = known_lock(ordered.lock_path)
     lock = resolve(
         ordered.recipe, release, asked, servers.releases, servers.distribution, store, jobs, progress, known=known
     )
@@ -246,7 +246,7 @@ def servers_of(recipe: Recipe, folder: Path, session: Session) -> Servers:
     return Servers(session, Releases(recipe, secrets, session), access, Distribution(session, access))
 
 
-def _known(path: Path) -> Lock | None:
+def known_lock(path: Path) -> Lock | None:
     """Read the lock that is there; one that cannot be read is none, for it is about to be made anew."""
     from bundler.errors import LockError
     from bundler.stages.lockfile import read_lock
@@ -269,8 +269,17 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+def from_one(text: str) -> int:
+    """Read a whole number from 1 on."""
+    return _whole_number(text, 1)
+
+
+def from_zero(text: str) -> int:
+    """Read a whole number from 0 on."""
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+    return int(text)

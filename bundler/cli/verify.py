@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also check that every image that k3s, manifests and charts need is inside",
     )
-    configure_jobs(parser)
+    configure_jobs(parser, "files")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -210,7 +210,7 @@ def checked(data: Mapping[str, Any], complaint: str) -> Recipe:
     except ValidationError as error:
         found = [f"{path_text(each.path)}: {each.what}" for each in findings(error, schema_data(), lambda _: "")]
         raise UsageError(
-            f"{complaint}: " + "; ".join(found), hint="see docs/recipe.md, and --help of this command"
+            f"{complaint}: " + "; ".join(found), hint="see docs/reference/recipe.md, and --help of this command"
         ) from None
 
 

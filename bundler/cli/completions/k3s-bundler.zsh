@@ -11,8 +11,8 @@
 _shtab_k3s_bundler_commands() {
   local _commands=(
     build:'build: make the bundle of a recipe. The last line on stdout is the bundle'"'"'s folder.'
-    cache:'cache: look after the builder'"'"'s cache; everything in it can be made again.'
-    completion:'completion: print the completion script of a shell. bash: `k3s-bundler completion bash > ~/.local/share/bash-completion/completions/k3s-bundler`.'
+    cache:'cache: look after the builder'"'"'s cache; what it lacks is fetched or built again.'
+    completion:'completion: print the completion script of a shell. bash: `k3s-bundler completion bash > ~/.local/share/bash-completion/completions/k3s-bundler`; fish: `~/.config/fish/completions/k3s-bundler.fish`; zsh: `_k3s-bundler` in a folder of `$fpath`. Then open a new shell.'
     doctor:'doctor: say which engine a build would use and why, and what is wrong; exit code of the worst error.'
     inspect:'inspect: list what a bundle says it holds.'
     lock:'lock: write down everything a recipe means, by digest. The last line on stdout is the lock'"'"'s path.'
@@ -248,7 +248,7 @@ _shtab_k3s_bundler_verify_options=(
   {-v,--verbose}"[show where an error came from]"
   "--unpack[also unpack every layer and compare it with its image\'s config]"
   "--closure[also check that every image that k3s, manifests and charts need is inside]"
-  "--jobs[transfers at a time (default\: 4)]:N:"
+  "--jobs[files at a time (default\: 4)]:N:"
   "--json[print one JSON document]"
   ":folder of the bundle:"
 )

@@ -1,0 +1,110 @@
+"""What people get wrong is told in words that lead on, and what a hint says to do works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import command_for
+from tests.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.command import CommandLine
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def command(tmp_path: Path, upstream: Upstream) -> CommandLine:
+    return command_for(tmp_path / "builder", upstream)
+
+
+def test_a_dry_run_says_what_plan_says_and_makes_nothing(command: CommandLine) -> None:
+    recipe = command.recipe(arch="arm64")
+    planned = command.run("plan", recipe)
+    dry = command.try_build(recipe, "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, planned.stdout), dry.stderr
+    assert "klipper-helm" in dry.stdout
+    as_json = command.try_build(recipe, "--dry-run", "--json")
+    assert json.loads(as_json.stdout) == json.loads(command.run("plan", recipe, "--json").stdout)
+    assert command.built() == []
+    assert not recipe.with_name("edge.lock.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("build", "k3s", "--jobs", "many"), "--jobs: 'many' is not a whole number from 1 on"),
+        (("build", "k3s", "--jobs", "0"), "--jobs: '0' is not a whole number from 1 on"),
+        (("cache", "prune", "--days", "-1"), "--days: '-1' is not a whole number from 0 on"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_words(words: tuple[str, ...], said: str, command: CommandLine) -> None:
+    done = command.run(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[wrong-use]: ")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--output", "--cache-dir"])
+def test_a_file_where_a_folder_is_needed_is_named(option: str, command: CommandLine) -> None:
+    taken = command.folder / "taken"
+    taken.write_text("mine\n")
+    done = command.run("build", command.recipe(arch="arm64"), "--engine", "registry", option, taken)
+    assert done.returncode == 5
+    assert f"error[host]: {taken}" in done.stderr
+    assert "hint: a file stands where a folder is needed" in done.stderr
+    assert taken.read_text() == "mine\n"
+
+
+def test_what_the_hint_says_of_a_malformed_lock_makes_a_good_one(command: CommandLine) -> None:
+    recipe = command.recipe(arch="arm64")
+    lock = recipe.with_name("edge.lock.json")
+    lock.write_text("{}")
+    told = command.run("lock", recipe)
+    assert told.returncode == 6
+    assert "k3s-bundler lock --update" in told.stderr
+    assert lock.read_text() == "{}"
+    assert command.run("lock", recipe, "--update").returncode == 0
+    assert command.run("lock", recipe, "--check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("schema",), ("recipes",), ("--help",), ("build", "--help"), ("--version",)], ids=" ".join
+)
+def test_a_reader_that_is_gone_before_the_first_word_is_no_error(words: tuple[str, ...], command: CommandLine) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = buffered(command, words, theirs)
+    os.close(theirs)
+    assert done.stderr == ""
+    assert done.returncode in {0, 141}
+
+
+@pytest.mark.parametrize("words", [("schema",), ("recipes",)], ids=lambda words: words[0])
+def test_a_full_disk_behind_stdout_is_told_as_one(words: tuple[str, ...], command: CommandLine) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = buffered(command, words, full.fileno())
+    assert done.returncode == 5
+    assert done.stderr.startswith("error[disk-full]: no room is left for stdout: ")
+    assert done.stderr.count("\n") == 2
+
+
+def buffered(command: CommandLine, words: tuple[str, ...], stdout: int) -> subprocess.CompletedProcess[str]:
+    """Run with stdout as Python has it for a pipe or a file: written when it is full, and at the end."""
+    variables = {name: value for name, value in command.variables().items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        command.command(*words), check=False, stdout=stdout, stderr=subprocess.PIPE, text=True,
+        cwd=command.folder, env=variables,
+    )  # fmt: skip
