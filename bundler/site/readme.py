@@ -10,20 +10,31 @@ if TYPE_CHECKING:
 _TEXT = """\
 k3s {release} for {architectures}, with everything it needs: recipe "{name}"
 
-INSTALL  (as root, no network needed)
-
-    sh install.sh                       a server
-    sh install.sh agent                 another node; set K3S_URL and K3S_TOKEN first
+INSTALL  (as root, in this folder; no network needed)
 
     sh install.sh --check               say what would stand in the way, change nothing
-    sh install.sh --verify              check every file of this bundle, change nothing
+    sh install.sh                       a server
     sh install.sh --help                everything else
 
 Variables of the installer at get.k3s.io (INSTALL_K3S_EXEC, K3S_TOKEN, ...) mean the same here.
 
-CHECK WITHOUT THE INSTALLER
+ANOTHER NODE
 
-    sha256sum -c SHA256SUMS
+    K3S_URL=https://SERVER:6443 K3S_TOKEN=TOKEN sh install.sh agent
+
+    SERVER is the name or address of the server, TOKEN is in /var/lib/rancher/k3s/server/node-token there.
+
+AFTERWARDS
+
+    k3s kubectl get nodes               on a server: every node, and whether it is ready
+    sh install.sh --status              what is installed here, and whether it still is as it was
+    sh install.sh --rollback            go back to what the last install replaced
+    sh install.sh --uninstall           remove k3s and its data
+
+CHECK THIS COPY
+
+    sh install.sh --verify              every file, and that none is missing or extra; changes nothing
+    sha256sum -c SHA256SUMS             without the installer
 
 WHEN IT FAILS
 
@@ -39,7 +50,8 @@ _ASKED = """\
 FILL IN
 
     /etc/rancher/k3s/registries.yaml of every node has empty places that nothing but the site knows. Write them there
-    after the install and restart k3s; the file is kept by later installs.
+    after the install and restart k3s (systemctl restart k3s, or k3s-agent; with OpenRC rc-service k3s restart). The
+    file is kept by later installs.
 
 {lines}
 
