@@ -217,7 +217,7 @@ CONTESTANTS = (
     Contestant("skopeo", "skopeo copy to an OCI layout", skopeo),
     Contestant("skopeo-tar", "skopeo copy, then tar", skopeo_tar),
     *_FORMS,
-    Contestant("parts", f"curl | gzip -d | zstd -{LEVEL} --long=25, 2 at a time", parts),
+    Contestant("parts", f"curl, gzip -d, zstd -{LEVEL} --long=25, 2 at a time", parts),
     Contestant("own-cold", "k3s-bundler, registry engine, cold", own_cold),
     Contestant("own-unchanged", "k3s-bundler, nothing changed", own_unchanged),
     Contestant("own-verify", "k3s-bundler verify", own_verify),
