@@ -42,6 +42,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:  # noqa: ARG001  e
             (f"  {image.name}", image.platform, str(image.layers), size_text(image.size), image.config[7:19])
             for image in archive.images
         ]
+    rows += [(file.path, "", "", size_text(file.size), file.digest[7:19]) for file in bundle.files]
     print(f"{bundle.name}: k3s {bundle.release}, layers {bundle.layers}\n")
     print(table(("WHAT", "PLATFORM", "LAYERS", "SIZE", "DIGEST"), rows, right=frozenset({2, 3})))
     return 0

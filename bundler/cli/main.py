@@ -66,15 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_INTERRUPTED, file=sys.stderr)
         return 128 + _Signals.last
     except BrokenPipeError:
-        _drop_stdout()
+        _drop_output()
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  the one place where bugs become an exit code
         progress.close()
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # whoever writes a file says which one
-            _drop_stdout()
-            full = host_error(error, Path("stdout"))
-            _show(full, verbose=args.verbose)
-            return full.exit_code
+        if of_host := _of_host(error):
+            _show(of_host, verbose=args.verbose)
+            return of_host.exit_code
         _show_bug(error, verbose=args.verbose)
         return 1
     finally:
@@ -87,16 +85,28 @@ def _run(args: argparse.Namespace, progress: Reporter) -> int:
     return code
 
 
+def _of_host(error: Exception) -> BundlerError | None:
+    """Put into our words what the file system says of a file that nobody foresaw; None when it is something else."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.ENOSPC and not error.filename:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return host_error(error, Path("stdout"))
+    return host_error(error, Path(os.fsdecode(error.filename))) if isinstance(error.filename, (str, bytes)) else None
+
+
 def _flush_or_drop() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_stdout()
+        _drop_output()
 
 
-def _drop_stdout() -> None:
-    """Let nothing be written to a reader that went away, not at the interpreter's end either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop_output() -> None:
+    """Let nothing be written to readers that went away, not at the interpreter's end either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def command_line() -> argparse.ArgumentParser:

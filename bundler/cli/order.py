@@ -102,14 +102,21 @@ def configure_jobs(parser: argparse.ArgumentParser, what: str = "transfers") -> 
 
 
 def cache_folder(args: argparse.Namespace) -> Path:
-    """Say where the cache is: option, environment, XDG_CACHE_HOME, home."""
+    """Say where the cache is: option, environment, XDG_CACHE_HOME, home; raises HostError when there is no home."""
+    from bundler.errors import HostError
+
     if args.cache_dir:
         return Path(args.cache_dir)
     own = os.environ.get("K3S_BUNDLER_CACHE_DIR")
     if own:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "k3s-bundler"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "k3s-bundler"
+    except RuntimeError:
+        raise HostError(
+            "this user has no home directory for the cache", hint="give --cache-dir, or set K3S_BUNDLER_CACHE_DIR"
+        ) from None
 
 
 def settings(args: argparse.Namespace) -> dict[str, str]:

@@ -100,12 +100,19 @@ def read_bundle(folder: Path) -> Bundle:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotABundleError(
-            f"{folder} is no bundle: it has no {MANIFEST}", hint="give the folder that holds install.sh and bundle.json"
-        ) from None
+        raise no_bundle(folder, MANIFEST) from None
     except OSError as error:
         raise host_error(error, path) from error
     return parse_bundle(data, str(path))
+
+
+def no_bundle(folder: Path, name: str) -> NotABundleError:
+    """Say that `folder` is no bundle, because it has no `name`."""
+    packed = f"unpack it first: tar -xf {folder}; then give the folder" if folder.suffix == ".tar" else None
+    return NotABundleError(
+        f"{folder} is no bundle: it has no {name}",
+        hint=packed or "give the folder that holds install.sh and bundle.json",
+    )
 
 
 def bundle_name(lock: Lock) -> str:

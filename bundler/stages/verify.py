@@ -11,7 +11,7 @@ from bundler.archive.check import ArchivedImage, check_archive
 from bundler.archive.hashed import HashedFile
 from bundler.archive.layout import PLAIN_LAYER_TYPE, ZSTD_LAYER_TYPE
 from bundler.archive.unpack import unpack_archive
-from bundler.errors import ArchiveError, BundleDamagedError, LockMalformedError, NotABundleError, host_error
+from bundler.errors import ArchiveError, BundleDamagedError, LockMalformedError, host_error
 from bundler.model.bundle import (
     ARCHIVES,
     FACTS,
@@ -21,6 +21,7 @@ from bundler.model.bundle import (
     BundledArchive,
     BundledImage,
     facts_text,
+    no_bundle,
     read_bundle,
 )
 from bundler.model.carried import manifest_path
@@ -110,9 +111,7 @@ def _read(folder: Path, name: str) -> bytes:
         with path.open("rb") as file:
             return file.read(_SMALL)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotABundleError(
-            f"{folder} is no bundle: it has no {name}", hint="give the folder that holds install.sh and bundle.json"
-        ) from None
+        raise no_bundle(folder, name) from None
     except OSError as error:
         raise host_error(error, path) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,65 @@ def test_a_file_where_a_folder_is_needed_is_named(option: str, command: CommandL
     assert taken.read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("words", [("build", "{recipe}", "--output", "{long}"), ("build", "{long}")], ids=len)
+def test_a_name_no_file_system_takes_is_no_bug(words: tuple[str, ...], command: CommandLine) -> None:
+    recipe, long = str(command.recipe(arch="arm64")), "x" * 300
+    done = command.run(*(word.format(recipe=recipe, long=long) for word in words), "--engine", "registry")
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-2].startswith(f"error[host]: {long}")
+    assert done.stderr.splitlines()[-1] == "hint: give a shorter path"
+
+
+def test_a_user_without_a_home_is_told_to_name_the_cache(command: CommandLine, tmp_path: Path) -> None:
+    # Nobody can become a user without an entry but root, so the list of users is emptied.
+    nobody = "import pwd\ndef none(_): raise KeyError\npwd.getpwuid = none\n"
+    program = "from bundler.cli.main import main\nprint(main(['cache', 'path']))"
+    variables = {name: value for name, value in command.variables().items() if name not in {"HOME", "XDG_CACHE_HOME"}}
+    done = subprocess.run(
+        [sys.executable, "-c", nobody + program],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=variables,
+    )
+    assert done.stdout == "5\n"
+    assert "hint: give --cache-dir, or set K3S_BUNDLER_CACHE_DIR" in done.stderr
+
+
+def test_a_terminal_that_lacks_characters_of_a_path_ends_nothing(command: CommandLine) -> None:
+    recipe = command.recipe(arch="arm64")
+    narrow = command.with_environment(PYTHONIOENCODING="ascii")
+    done = narrow.run("build", recipe, "--engine", "registry", "--output", command.folder / "schn\u00e4\u2603")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\\u2603/edge-v1.34.1-k3s1-arm64\n")
+
+
+def test_a_reader_of_the_talk_that_is_gone_is_no_bug(command: CommandLine) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    words = command.command("build", command.recipe(arch="arm64"), "--engine", "registry")
+    code = subprocess.run(words, check=False, stderr=theirs, cwd=command.folder, env=with_buffers(command)).returncode
+    os.close(theirs)
+    assert code == 141
+
+
+@pytest.mark.parametrize("verb", ["verify", "inspect"])
+def test_a_bundle_in_one_file_is_to_be_unpacked_first(verb: str, command: CommandLine) -> None:
+    (command.folder / "edge.tar").write_bytes(b"")
+    done = command.run(verb, "edge.tar")
+    assert done.returncode == 2
+    assert "hint: unpack it first: tar -xf edge.tar" in done.stderr
+
+
+def test_inspect_lists_the_files_of_the_recipe(command: CommandLine) -> None:
+    recipe = command.recipe(arch="arm64")
+    recipe.write_text(f"{recipe.read_text()}files: [{{source: ./note.txt, target: /etc/note}}]\n")
+    (command.folder / "note.txt").write_text("hello\n")
+    listed = command.run("inspect", command.build(recipe)).stdout
+    assert [line.split()[1:3] for line in listed.splitlines() if line.startswith("files/")] == [["6", "B"]]
+
+
 def test_what_the_hint_says_of_a_malformed_lock_makes_a_good_one(command: CommandLine) -> None:
     recipe = command.recipe(arch="arm64")
     lock = recipe.with_name("edge.lock.json")
@@ -103,8 +163,11 @@ def test_a_full_disk_behind_stdout_is_told_as_one(words: tuple[str, ...], comman
 
 def buffered(command: CommandLine, words: tuple[str, ...], stdout: int) -> subprocess.CompletedProcess[str]:
     """Run with stdout as Python has it for a pipe or a file: written when it is full, and at the end."""
-    variables = {name: value for name, value in command.variables().items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         command.command(*words), check=False, stdout=stdout, stderr=subprocess.PIPE, text=True,
-        cwd=command.folder, env=variables,
+        cwd=command.folder, env=with_buffers(command),
     )  # fmt: skip
+
+
+def with_buffers(command: CommandLine) -> dict[str, str]:
+    return {name: value for name, value in command.variables().items() if name != "PYTHONUNBUFFERED"}
