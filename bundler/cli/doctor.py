@@ -6,7 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.cli.order import cache_folder, configure_cache, configure_settings, read_with_settings, servers_of
+from bundler.cli.order import (
+    cache_folder,
+    configure_cache,
+    configure_settings,
+    lock_place,
+    read_with_settings,
+    servers_of,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -59,15 +66,17 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
 
 
 def _recipe(args: argparse.Namespace) -> tuple[Recipe, Path, Path | None]:
-    """Give the recipe with its folder and its lock, or the sources that hold when a recipe names none."""
+    """Give the recipe with its folder and the lock a build would use, or the sources that hold without a recipe."""
     from bundler.cli.shipped import find_recipe
     from bundler.model.recipe import Recipe
-    from bundler.stages.lockfile import lock_beside
+    from bundler.store.store import Store
 
     if args.recipe is None:
         return Recipe(version=1, name="doctor", release="stable", arch=("amd64",)), Path(), None
     path, shipped = find_recipe(args.recipe)
-    return read_with_settings(args, path), path.parent, None if shipped else lock_beside(path)
+    recipe = read_with_settings(args, path)
+    # A store that is not opened: a look must not make it.
+    return recipe, path.parent, lock_place(args, path, recipe, recipe, Store(cache_folder(args)), shipped=shipped)
 
 
 def _text(finding: Finding) -> str:

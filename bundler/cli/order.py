@@ -151,7 +151,6 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     """
     from bundler.stages.carry import carry
     from bundler.stages.engine_images import engine_inputs
-    from bundler.stages.lockfile import lock_apart, lock_beside
     from bundler.stages.survey import survey
 
     path, shipped = find_recipe(args.recipe)
@@ -160,12 +159,21 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     wanted = changed.arch
     if set(wanted) <= set(recipe.arch):
         changed = changed.with_overrides(arch=recipe.arch)
-    apart = shipped or changed != recipe or recipe.changed_by(settings(args))
     carried = carry(changed, path.parent, store)
     found = survey(changed, carried, store)
     inputs = engine_inputs(changed, path.parent, os.environ)
-    lock_path = lock_apart(changed, store) if apart else lock_beside(path)
+    lock_path = lock_place(args, path, recipe, changed, store, shipped=shipped)
     return Order(changed, path.parent, carried, inputs, lock_path, wanted, found)
+
+
+def lock_place(
+    args: argparse.Namespace, path: Path, recipe: Recipe, changed: Recipe, store: Store, *, shipped: bool
+) -> Path:
+    """Say where the lock lies of the recipe at `path` that overrides have `changed`: beside it, or in the cache."""
+    from bundler.stages.lockfile import lock_apart, lock_beside
+
+    apart = shipped or changed != recipe or recipe.changed_by(settings(args))
+    return lock_apart(changed, store.locks) if apart else lock_beside(path)
 
 
 def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter, *, keep_images: bool) -> Lock:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bundler.model.carried import CarriedFile
     from bundler.model.lock import EngineInput
     from bundler.model.recipe import Recipe
-    from bundler.store.store import Store
 
 
 def lock_beside(recipe_path: Path) -> Path:
@@ -25,9 +24,12 @@ def lock_beside(recipe_path: Path) -> Path:
     return recipe_path.with_name(f"{recipe_path.stem}.lock.json")
 
 
-def lock_apart(recipe: Recipe, store: Store) -> Path:
-    """Say where a lock lies that belongs to no recipe file as it stands: overrides, and recipes shipped with us."""
-    return store.locks / f"{recipe.name}-{hex_of(recipe.fingerprint())[:16]}.lock.json"
+def lock_apart(recipe: Recipe, locks: Path) -> Path:
+    """Say where in `locks` a lock lies that belongs to no recipe file as it stands.
+
+    Such are those of overrides, of variables with other values, and of recipes shipped with us.
+    """
+    return locks / f"{recipe.name}-{hex_of(recipe.fingerprint())[:16]}.lock.json"
 
 
 def read_lock(path: Path) -> Lock | None:

@@ -51,7 +51,7 @@ def _seal(key: str, layer: PackedLayer) -> Digest:
 
 
 class Store:
-    """The cache below `root`. Make it with `open_store`."""
+    """The cache below `root`. Make it with `open_store`; without, it can say where things lie and no more."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -13,8 +13,10 @@ import pytest
 import trustme
 
 from bundler.cli.main import main
+from bundler.cli.shipped import find_recipe
 from bundler.net.session import open_session
 from bundler.stages.doctor import Surroundings, examine, redacted
+from bundler.stages.lockfile import lock_apart
 from bundler.stages.read import read_recipe
 from tests.reach import releases_of, through
 from tests.recorded_daemon import CONTAINERD, OVERLAY2, RecordedDaemon
@@ -293,6 +295,36 @@ def test_a_lock_of_another_compressor_recipe_or_form_is_named(doctor: Doctor) ->
 
     lock.write_text(fitting)
     assert states(doctor.ask(doctor.recipe(release="v1.34")), "lock") == ["warning"]
+
+
+def test_the_lock_is_the_one_that_a_build_with_these_variables_uses(doctor: Doctor) -> None:
+    recipe, cache = doctor.recipe(release="${channel}"), doctor.folder / "cache"
+    recipe.write_text(recipe.read_text() + "variables: {channel: {default: stable}}\n")
+    other = ("--set", "channel=v1.34")
+    assert "lock" not in doctor.ask(recipe, *other)
+    assert not cache.exists(), "a look makes nothing"
+    assert main(["lock", str(recipe), "--cache-dir", str(cache)]) == 0
+    assert main(["lock", str(recipe), "--cache-dir", str(cache), *other]) == 0
+    doctor.read()
+    (apart,) = (cache / "locks").iterdir()
+
+    for arguments, path in (((), doctor.folder / "edge.lock.json"), (other, apart)):
+        (found,) = doctor.ask(recipe, *arguments)["lock"]
+        assert found["state"] == "ok"
+        assert found["what"].startswith(f"{path}: ")
+
+    apart.write_text("{}")
+    assert states(doctor.ask(recipe), "lock") == ["ok"]
+    assert doctor.ask(recipe, *other, code=6)["lock"][0]["error"] == "lock-malformed"
+
+
+def test_the_lock_of_a_shipped_recipe_is_looked_at(doctor: Doctor) -> None:
+    locks = doctor.folder / "cache" / "locks"
+    locks.mkdir(parents=True)
+    path, _ = find_recipe("minimal")
+    lock_apart(read_recipe(path), locks).write_text("{}")
+
+    assert doctor.ask("minimal", code=3)["lock"][0]["error"] == "lock-malformed"
 
 
 def test_a_secret_that_is_missing_is_an_error_of_this_machine_and_one_that_is_there_is_not_shown(
