@@ -425,9 +425,9 @@ class BundleDamagedError(IntegrityError):
 
 
 class BundleIncompleteError(IntegrityError):
-    """A bundle lacks an image that something in it needs; `what` lists every finding.
+    """A bundle lacks an image or a chart that something in it needs; `what` lists every finding.
 
-    Name the image in `images.extra`, or take out what needs it; then lock and build again.
+    Name the image in `images.extra`, the chart under `charts` or `files`, or take out what needs it; then build again.
     """
 
     name = "bundle-incomplete"

@@ -192,7 +192,7 @@ def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: R
     from bundler.stages.archived import lock_archives, with_own_images
     from bundler.stages.charts import survey_charts
     from bundler.stages.resolve import resolve
-    from bundler.stages.survey import explained, less, wanted_images
+    from bundler.stages.survey import explained, less, require_charts, wanted_images
 
     progress.stage("lock")
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
@@ -202,6 +202,8 @@ def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: R
         ordered.recipe, ordered.carried, release, servers.session, servers.distribution, store, _program("helm")
     )
     found = ordered.found + surveyed.found
+    files = tuple(sorted(ordered.carried + surveyed.files, key=lambda file: file.path))
+    require_charts(found, files)
     wanted = wanted_images(ordered.recipe, found)
     asked = less(wanted, archived.keys() | {each.reference for each in ordered.inputs})
     known = known_lock(ordered.lock_path)
@@ -209,7 +211,6 @@ def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: R
         ordered.recipe, release, asked, servers.releases, servers.distribution, store, jobs, progress, known=known
     )
     _tell(found, progress)
-    files = tuple(sorted(ordered.carried + surveyed.files, key=lambda file: file.path))
     update = {"files": files, "charts": surveyed.charts, "digest_names": wanted.pins_digests}
     return explained(with_own_images(lock, archived), wanted).model_copy(update=update)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -22,6 +22,7 @@ from bundler.workloads.chart import MOST_PACKED, read_chart
 from bundler.workloads.helm import render
 from bundler.workloads.helm_chart import helm_chart, values_text
 from bundler.workloads.objects import read_documents, read_objects
+from bundler.workloads.static import unsearched
 from bundler.workloads.uses import Findings, ImageUse
 from bundler.workloads.walk import walk
 
@@ -84,7 +85,7 @@ def survey_charts(
         _require_version(chart, f"charts[{index}]", packed)
         own = walk(read_objects(helm_chart(chart, file.path), f"charts[{index}]"))
         needed, found_by = _images(chart, f"charts[{index}]", packed, store.read(file.digest), release, helm)
-        found = needed + Findings(own.uses, own.maybes, (), helm_charts=True)
+        found = replace(needed, notes=needed.notes + unsearched(needed.charts)) + own
         images = tuple(dict.fromkeys(str(use.reference) for use in found.uses))
         locked = LockedChart(
             name=chart.name,
@@ -142,7 +143,7 @@ def _images(
             hint=f"install helm, or name the images under {place}.images (an empty list if it needs none)",
         )
     _require_listed(title, found, chart.images)
-    return Findings(found.uses + listed, found.maybes, found.notes), how
+    return replace(found, uses=found.uses + listed), how
 
 
 def _rendered(chart: Chart, title: str, data: bytes, release: Release, helm: Path) -> Findings:

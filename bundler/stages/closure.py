@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bundler.errors import BundleIncompleteError, ManifestError, NotABundleError, host_error
@@ -14,6 +14,7 @@ from bundler.model.lock import Lock, LockedChart, parse_lock
 from bundler.model.reference import parse_reference
 from bundler.workloads.chart import MOST_PACKED, read_chart
 from bundler.workloads.objects import MOST_BYTES, read_objects
+from bundler.workloads.static import missing_charts, unsearched
 from bundler.workloads.uses import Findings
 from bundler.workloads.walk import walk, walk_manifest
 
@@ -47,12 +48,12 @@ def read_contents(folder: Path) -> Contents:
             found += walk_manifest(_read(path, MOST_BYTES + 1), f"{MANIFESTS}{path.name}")
         except ManifestError as error:
             raise _incomplete(folder, [error.what]) from None
-    charts = {f"{MANIFESTS}{chart.name}.yaml:" for chart in lock.charts}
-    notes = tuple(note for note in found.notes if not charts.intersection(note.split()))
     for chart in lock.charts:
         data = _read(folder / chart.path, MOST_PACKED + 1)
         found += _plain_images(data, chart)
-    return Contents(bundle, lock, Findings(found.uses, found.maybes, notes, found.helm_charts))
+    searched = {chart.path for chart in lock.charts}
+    notes = unsearched(chart for chart in found.charts if chart.path not in searched)
+    return Contents(bundle, lock, replace(found, notes=found.notes + notes))
 
 
 def _plain_images(data: bytes, chart: LockedChart) -> Findings:
@@ -64,7 +65,7 @@ def _plain_images(data: bytes, chart: LockedChart) -> Findings:
 
 
 def require_closed(folder: Path) -> Contents:
-    """Check that every image is there, for every architecture, that k3s's own manifests and the bundle's need.
+    """Check that all is there, for every architecture, that k3s's own manifests and the bundle's need.
 
     The bundle is taken to be whole: `verify` comes first. Raises BundleIncompleteError with every finding.
     """
@@ -76,6 +77,7 @@ def require_closed(folder: Path) -> Contents:
 
 
 def _findings(folder: Path, contents: Contents) -> Iterator[str]:
+    yield from missing_charts(contents.found.charts, contents.lock.files)
     left_out = {image.reference for image in contents.lock.left_out}
     text = _read(folder / IMAGE_LIST, _MOST_LOCK)
     listed = parse_image_list(text, IMAGE_LIST)
@@ -115,7 +117,7 @@ def _incomplete(folder: Path, findings: list[str]) -> BundleIncompleteError:
     lines = "".join(f"\n  {finding}" for finding in dict.fromkeys(findings))
     return BundleIncompleteError(
         f"{folder} lacks what it needs:{lines}",
-        hint="name the images in images.extra, or remove what needs them; then lock and build again",
+        hint="name images in images.extra and other files under files, or remove what needs them; then build again",
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bundler.errors import ManifestError, UsageError
+from bundler.errors import BundleIncompleteError, ManifestError, UsageError
 from bundler.model.carried import MANIFESTS
 from bundler.model.wanted import Wanted, WantedImage
+from bundler.workloads.static import missing_charts, unsearched
 from bundler.workloads.uses import Findings, pod_image
 from bundler.workloads.walk import walk_manifest
 
@@ -35,12 +37,18 @@ def survey(recipe: Recipe, carried: Iterable[CarriedFile], store: Store) -> Find
     if mistakes:
         raise ManifestError("; ".join(error.what for error in mistakes), hint=mistakes[0].hint)
     known = {reference.name for reference in recipe.images.named}
-    return Findings(
-        found.uses,
-        tuple(maybe for maybe in found.maybes if _name(maybe.text) not in known),
-        found.notes,
-        found.helm_charts,
-    )
+    maybes = tuple(maybe for maybe in found.maybes if _name(maybe.text) not in known)
+    return replace(found, maybes=maybes, notes=found.notes + unsearched(found.charts))
+
+
+def require_charts(found: Findings, files: Iterable[CarriedFile]) -> None:
+    """Refuse objects whose chart nothing puts where they look for it; raises BundleIncompleteError with all of them."""
+    missing = list(dict.fromkeys(missing_charts(found.charts, files)))
+    if missing:
+        raise BundleIncompleteError(
+            "\n".join(("the bundle would lack what it needs:", *(f"  {each}" for each in missing))),
+            hint="charts and files are keys of the recipe; docs/recipe.md explains them",
+        )
 
 
 def wanted_images(recipe: Recipe, found: Findings) -> Wanted:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bundler.workloads.walk import CHART_AT_THE_SITE
+from bundler.workloads.static import CHART_AT_THE_SITE
 
 if TYPE_CHECKING:
     from bundler.model.recipe_charts import Chart

@@ -26,6 +26,14 @@ class Maybe:
     where: str
 
 
+@dataclass(frozen=True, order=True)
+class ChartUse:
+    """A chart that an object takes from the disk of a server: its path in k3s's static folder, and which object."""
+
+    path: str
+    where: str
+
+
 @dataclass(frozen=True)
 class Findings:
     """What was found in manifests or charts. `helm_charts` says whether an object needs the Helm controller."""
@@ -34,6 +42,7 @@ class Findings:
     maybes: tuple[Maybe, ...] = ()
     notes: tuple[str, ...] = ()
     helm_charts: bool = False
+    charts: tuple[ChartUse, ...] = ()
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
@@ -41,6 +50,7 @@ class Findings:
             self.maybes + other.maybes,
             self.notes + other.notes,
             self.helm_charts or other.helm_charts,
+            self.charts + other.charts,
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundler.errors import ManifestError
 from bundler.workloads.objects import read_documents, read_objects
 from bundler.workloads.pods import pod_images
 from bundler.workloads.search import search, shaped_image
-from bundler.workloads.uses import Findings, ImageUse, Maybe, is_latest, pod_image
+from bundler.workloads.static import static_path
+from bundler.workloads.uses import ChartUse, Findings, ImageUse, Maybe, is_latest, pod_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from bundler.workloads.pods import PodImage
 
 HELM_GROUP = "helm.cattle.io"
-CHART_AT_THE_SITE = "https://%{KUBERNETES_API}%/static/charts/"
-"""Where the Helm controller finds charts that a server has on its disk (k3s docs, Helm)."""
 
 _NOT_OF_KUBERNETES = {
     "kustomize.config.k8s.io": "k3s does not run kustomize: write out what `kustomize build` gives, and name that file",
@@ -34,7 +34,8 @@ def walk(objects: Sequence[KubernetesObject]) -> Findings:
         found += _walk(item)
     certain = {use.reference.name for use in found.uses}
     maybes = tuple(maybe for maybe in sorted(set(found.maybes)) if pod_image(maybe.text).name not in certain)
-    return Findings(tuple(sorted(set(found.uses))), maybes, tuple(dict.fromkeys(found.notes)), found.helm_charts)
+    uses, notes = tuple(sorted(set(found.uses))), tuple(dict.fromkeys(found.notes))
+    return replace(found, uses=uses, maybes=maybes, notes=notes)
 
 
 def walk_manifest(data: bytes, source: str) -> Findings:
@@ -102,14 +103,25 @@ def _notes(item: KubernetesObject, image: PodImage) -> Iterator[str]:
 def _helm(item: KubernetesObject) -> Findings:
     spec = item.data.get("spec")
     spec = spec if isinstance(spec, Mapping) else {}
-    found = Findings(helm_charts=item.kind == "HelmChart")
+    found = _chart(item, spec) if item.kind == "HelmChart" else Findings()
     if isinstance(spec.get("jobImage"), str):
         found += Findings(uses=(_use(item, spec["jobImage"], "jobImage"),))
     for values, where in _values(item, spec):
         found += _value_images(item, values, where)
-    if item.kind == "HelmChart" and (note := _chart_note(item, spec)):
-        found += Findings(notes=(note,))
     return found
+
+
+def _chart(item: KubernetesObject, spec: Mapping[str, Data]) -> Findings:
+    """Say where the chart of a HelmChart comes from; `chartContent` goes before `chart` (k3s-io/helm-controller)."""
+    chart = str(spec.get("chart") or "")
+    if spec.get("chartContent"):
+        note = f"{item}: the images of its chart are not searched; name the chart under charts, or them in images.extra"
+        return Findings(notes=(note,), helm_charts=True)
+    if path := static_path(chart):
+        return Findings(helm_charts=True, charts=(ChartUse(path, str(item)),))
+    origin = f"{spec.get('repo') or ''} {chart}".strip()
+    note = f"{item} takes its chart from {origin!r}, which a site without a network does not have: name it under charts"
+    return Findings(notes=(note,), helm_charts=True)
 
 
 def _values(item: KubernetesObject, spec: Mapping[str, Data]) -> Iterator[tuple[Data, str]]:
@@ -172,11 +184,3 @@ def _use(item: KubernetesObject, text: str, where: str) -> ImageUse:
         return ImageUse(pod_image(text), text, f"{item}, {where}")
     except ValueError as error:
         raise ManifestError(f"{item}, {where}: {error}", hint="write registry/repository:tag") from None
-
-
-def _chart_note(item: KubernetesObject, spec: Mapping[str, Data]) -> str | None:
-    chart = str(spec.get("chart") or "")
-    if spec.get("chartContent") or chart.startswith(CHART_AT_THE_SITE):
-        return f"{item}: the images of its chart are not searched; name the chart under charts, or them in images.extra"
-    origin = f"{spec.get('repo') or ''} {chart}".strip()
-    return f"{item} takes its chart from {origin!r}, which a site without a network does not have: name it under charts"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.upstream.odd_images import NESTED
+from tests.workloads.packed import PLAIN, chart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,13 @@ HELLO = "docker.io/example/hello:1.0"
 MANIFESTS = "manifests: [./m]\n"
 LIST = "k3s-images.txt"
 KLIPPER = "docker.io/rancher/klipper-helm:v0.9.8-build20250709"
+
+AT_THE_SITE = """\
+apiVersion: helm.cattle.io/v1
+kind: HelmChart
+metadata: {{name: app, namespace: kube-system}}
+spec: {{chart: "https://%{{KUBERNETES_API}}%/static/{chart}"}}
+"""
 
 
 def deployment(image: str, name: str = "web", more: str = "") -> str:
@@ -289,6 +297,69 @@ def test_the_stick_is_asked_itself_and_not_its_lock_alone(workshop: Workshop) ->
     result = closure(workshop, bundle)
     assert (result.code, result.error) == (4, "bundle-incomplete")
     assert f"{NESTED} for arm64 is missing" in result.err
+
+
+def carrying_chart(role: str = "server", target: str = "data-dir/server/static/charts/x.tgz") -> str:
+    return f"files: [{{source: ./x.tgz, target: {target}, role: {role}}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("taken", "more", "missing"),
+    [
+        ("charts/x.tgz", "", "charts/x.tgz"),
+        ("charts/x.tgz", carrying_chart("agent"), "charts/x.tgz"),
+        ("charts/x.tgz", carrying_chart(target="data-dir/server/static/x.tgz"), "charts/x.tgz"),
+        ("charts/x%2B1.tgz", carrying_chart(), "charts/x+1.tgz"),
+        ("charts/x.tgz", carrying_chart(), ""),
+        ("charts/x.tgz", carrying_chart("any"), ""),
+        ("charts/x%2B1.tgz", carrying_chart(target="data-dir/server/static/charts/x+1.tgz"), ""),
+        ("charts/x.tgz", carrying_chart(target="/var/lib/rancher/k3s/server/static/charts/x.tgz"), ""),
+        ("charts/traefik-34.2.1%2Bup34.2.0.tgz", "", ""),
+    ],
+)
+def test_a_chart_that_a_hand_written_helm_chart_takes_from_the_server_has_to_come_with_the_bundle(
+    workshop: Workshop, taken: str, more: str, missing: str
+) -> None:
+    (workshop.folder / "x.tgz").write_bytes(b"a chart")
+    write(workshop, app=AT_THE_SITE.format(chart=taken))
+    workshop.write_recipe(extra=[], more=MANIFESTS + more)
+    result = workshop.build()
+    if not missing:
+        assert closure(workshop, result.path).code == 0
+        assert "m/app.yaml: HelmChart kube-system/app: the images of its chart are not searched" in result.err
+        return
+    assert (result.code, result.error) == (4, "bundle-incomplete")
+    assert f"m/app.yaml: HelmChart kube-system/app takes its chart from server/static/{missing} " in result.err
+    assert f"target: data-dir/server/static/{missing}\n" in result.err
+    assert workshop.upstream.bytes_sent("/v2/*/blobs/*") == 0, "nothing big is fetched before"
+    assert workshop.run("plan", workshop.recipe, "--cache-dir", workshop.cache).error == "bundle-incomplete"
+
+
+def test_a_chart_of_the_recipe_may_be_named_by_a_second_object(workshop: Workshop) -> None:
+    data = chart({"templates/a.yaml": PLAIN})
+    (workshop.folder / "app.tgz").write_bytes(data)
+    write(workshop, second=AT_THE_SITE.format(chart=f"charts/app-{hashlib.sha256(data).hexdigest()[:12]}.tgz"))
+    workshop.write_recipe(extra=[], more=MANIFESTS + "charts: [{name: app, chart: ./app.tgz}]\n")
+    assert closure(workshop, workshop.build(env={"PATH": "/nonexistent"}).path).code == 0
+
+
+def test_the_stick_is_asked_itself_for_the_charts_of_helm_chart_objects(workshop: Workshop) -> None:
+    (workshop.folder / "x.tgz").write_bytes(b"a chart")
+    write(workshop, app=AT_THE_SITE.format(chart="charts/x.tgz"))
+    workshop.write_recipe(extra=[], more=MANIFESTS + carrying_chart())
+    bundle = workshop.build().path
+    path = "files/server/data-dir/server/static/charts/x.tgz"
+    for name in ("lock.json", "bundle.json"):
+        document = json.loads((bundle / name).read_text())
+        (file,) = (file for file in document["files"] if file["path"] == path)
+        file["role"] = "agent"
+        tampered(bundle, name, json.dumps(document).encode())
+    facts = (bundle / "bundle.facts").read_bytes().replace(b"file=644 server", b"file=644 agent")
+    tampered(bundle, "bundle.facts", facts)
+    assert workshop.run("verify", bundle).code == 0
+    result = closure(workshop, bundle)
+    assert (result.code, result.error) == (4, "bundle-incomplete")
+    assert "manifests/app.yaml: HelmChart kube-system/app takes its chart from server/static/charts/x.tgz" in result.err
 
 
 def test_a_list_of_another_release_is_found(workshop: Workshop) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundler.workloads.objects import read_objects
+from bundler.workloads.static import unsearched
 from bundler.workloads.walk import walk
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -84,4 +85,5 @@ def test_a_chart_that_is_not_read_is_told(spec: str, told: str) -> None:
     text = f"{{apiVersion: helm.cattle.io/v1, kind: HelmChart, metadata: {{name: a}}, spec: {spec}}}"
     found = walk(read_objects(text.encode(), "a.yaml"))
     assert found.helm_charts
-    assert told in found.notes[0]
+    assert told in (*found.notes, *unsearched(found.charts))[0]
+    assert [chart.path for chart in found.charts] == (["charts/a.tgz"] if "static" in spec else [])
