@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from bundler.errors import NotABundleError, host_error
 from bundler.model.carried import CarriedFile
 from bundler.model.digest import DigestField
-from bundler.model.frozen import Frozen
-from bundler.model.lock import LayerForm, Lock, Size
+from bundler.model.frozen import Frozen, Size
+from bundler.model.lock import LayerForm, Lock
 from bundler.model.platform import Architecture
 from bundler.model.release import parse_release
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from bundler.model.digest import Digest, DigestField, hex_of
-from bundler.model.frozen import Frozen
+from bundler.model.frozen import Frozen, Size
 
 FileRole = Literal["any", "server", "agent"]
 """Which nodes get a file."""
@@ -28,6 +28,8 @@ _WRITTEN = {
     "/etc/rancher/k3s/config.yaml": "site.config, or carry a file for /etc/rancher/k3s/config.yaml.d/",
     "/etc/rancher/k3s/registries.yaml": "site.registries",
 }
+_FOLDERS = (MANIFESTS, CHARTS, "rpms/", "files/")
+_PART = re.compile(r"[^\s/\\\0]+")  # the lists of files in a bundle have lines, and blanks between words
 _MODE = re.compile(r"[0-7]{3}")
 
 
@@ -61,6 +63,21 @@ FileMode = Annotated[str, AfterValidator(_mode), Field(json_schema_extra={"patte
 """Permissions of a file at the site: three octal digits."""
 
 
+def _path(text: str) -> str:
+    folder, slash, below = text.partition("/")
+    if f"{folder}{slash}" not in _FOLDERS or not _is_plain(below):
+        raise ValueError(f"is not a place in a bundle for what a recipe adds: below {', '.join(_FOLDERS)}")
+    return text
+
+
+def _is_plain(path: str) -> bool:
+    return all(part not in {"", ".", ".."} and _PART.fullmatch(part) for part in path.split("/"))
+
+
+BundlePath = Annotated[str, AfterValidator(_path)]
+"""Where a file that a recipe adds lies in a bundle, inside a pydantic model."""
+
+
 class CarriedFile(Frozen):
     """A file in the bundle, at `path`.
 
@@ -69,8 +86,8 @@ class CarriedFile(Frozen):
     """
 
     source: str
-    path: str
-    size: Annotated[int, Field(ge=0)]
+    path: BundlePath
+    size: Size
     digest: DigestField
     mode: FileMode = "644"
     role: FileRole = "any"

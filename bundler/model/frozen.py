@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+Size = Annotated[int, Field(ge=0, le=1 << 53)]
+"""Bytes: no more than any reader of JSON keeps exactly, and than there are."""
 
 
 class Frozen(BaseModel):

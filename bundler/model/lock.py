@@ -6,23 +6,43 @@ The same lock gives the same bundle, to the byte, on any machine and through eit
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from bundler.errors import LockMalformedError
-from bundler.model.carried import CarriedFile
+from bundler.model.carried import BundlePath, CarriedFile, manifest_path
 from bundler.model.digest import DigestField, digest_of
-from bundler.model.frozen import Frozen
-from bundler.model.platform import Architecture
+from bundler.model.frozen import Frozen, Size
+from bundler.model.names import ChartName, RecipeName
+from bundler.model.platform import Architecture, parse_platform, rank
+from bundler.model.reference import FullName, FullReference
+from bundler.model.release import ReleaseTag
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
 
 LOCK_VERSION = 1
 
-Size = Annotated[int, Field(ge=0)]
-"""Bytes."""
+SmallSize = Annotated[int, Field(ge=0, le=1 << 26)]
+"""Bytes of a manifest or config."""
 
 LayerForm = Literal["zstd", "plain", "registry"]
 """How layers lie in an image archive; see docs/decisions/0003-layer-forms.md."""
+
+
+def _builders_path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("is not the path of a file")
+    return text
+
+
+def _platform(text: str) -> str:
+    return str(parse_platform(text))
+
+
+BuildersPath = Annotated[str, AfterValidator(_builders_path)]
+"""A path on the builder's disk, from the folder of the recipe."""
 
 
 class LockedFile(Frozen):
@@ -46,7 +66,7 @@ class LockedLayer(Frozen):
 class LockedArchive(Frozen):
     """An archive of images on the builder's disk; `path` is as the recipe writes it, from the recipe's folder."""
 
-    path: str
+    path: BuildersPath
     size: Size
     digest: DigestField
 
@@ -82,13 +102,13 @@ class LockedImage(Frozen):
     `wanted_by` says in words what needs the image.
     """
 
-    reference: str
+    reference: FullName
     index: DigestField
     manifest: DigestField
-    manifest_size: Size
-    platform: str
+    manifest_size: SmallSize
+    platform: Annotated[str, AfterValidator(_platform)]
     config: DigestField
-    config_size: Size
+    config_size: SmallSize
     layers: tuple[LockedLayer, ...]
     archive: LockedArchive | None = None
     build: LockedBuild | None = None
@@ -130,12 +150,12 @@ class LockedChart(Frozen):
     `found_by` says in words how it is known that it needs `images`.
     """
 
-    name: str
+    name: ChartName
     chart: str
     version: str
-    path: str
+    path: BundlePath
     digest: DigestField
-    images: tuple[str, ...]
+    images: tuple[FullReference, ...]
     found_by: str
     manifest: str
 
@@ -149,6 +169,14 @@ class LockedArchitecture(Frozen):
     image_list: LockedFile
     k3s_images: tuple[LockedImage, ...]
     recipe_images: tuple[LockedImage, ...]
+
+    @model_validator(mode="after")
+    def _images_run_here(self) -> LockedArchitecture:
+        _require_distinct("image", (image.reference for image in self.images))
+        for image in self.images:
+            if rank(parse_platform(image.platform), self.arch) is None:
+                raise ValueError(f"{image.reference} is for {image.platform}, which is not for {self.arch}")
+        return self
 
     @property
     def images(self) -> tuple[LockedImage, ...]:
@@ -171,16 +199,28 @@ class Lock(Frozen):
     """
 
     lock_version: Literal[1] = 1
-    name: str
+    name: RecipeName
     recipe: DigestField
-    release: str
+    release: ReleaseTag
     layers: LayerForm
     compressor: Compressor
-    architectures: tuple[LockedArchitecture, ...]
+    architectures: Annotated[tuple[LockedArchitecture, ...], Field(min_length=1)]
     files: tuple[CarriedFile, ...] = ()
     charts: tuple[LockedChart, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     digest_names: bool = False
+
+    @model_validator(mode="after")
+    def _says_nothing_twice(self) -> Lock:
+        _require_distinct("architecture", (each.arch for each in self.architectures))
+        _require_distinct("chart", (chart.name for chart in self.charts))
+        manifests = (manifest_path(f"{chart.name}.yaml") for chart in self.charts)
+        _require_distinct("file", (*(file.path for file in self.files), *manifests))
+        carried = {(file.path, file.digest) for file in self.files}
+        for chart in self.charts:
+            if (chart.path, chart.digest) not in carried:
+                raise ValueError(f"the file of the chart {chart.name} is not among its files")
+        return self
 
     def narrow(self, wanted: tuple[Architecture, ...]) -> Lock:
         """Keep only some architectures; the caller knows that the lock has them."""
@@ -197,6 +237,14 @@ class Lock(Frozen):
         """The archives that images come from, sorted by path."""
         found = {image.archive.path: image.archive for image in self.images if image.archive}
         return tuple(found[path] for path in sorted(found))
+
+
+def _require_distinct(what: str, names: Iterable[Hashable]) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"the {what} {name} is there twice")
+        seen.add(name)
 
 
 def parse_lock(data: bytes, source: str) -> Lock:

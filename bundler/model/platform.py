@@ -33,6 +33,14 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
+def parse_platform(text: str) -> Platform:
+    """Read `os/architecture[/variant]`; raises ValueError."""
+    parts = text.split("/")
+    if not 2 <= len(parts) <= 3 or not all(parts):
+        raise ValueError(f"{text!r} is not a platform such as linux/arm64")
+    return Platform(*parts)
+
+
 def rank(platform: Platform, wanted: Architecture) -> int | None:
     """Say how well `platform` runs on `wanted`: 0 is best, None is not at all."""
     variants = _VARIANTS[wanted]

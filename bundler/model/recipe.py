@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from bundler.errors import UsageError
 from bundler.model.config import COMPONENTS, Component
 from bundler.model.digest import Digest, digest_of
+from bundler.model.names import RecipeName
 from bundler.model.platform import ARCHITECTURES, Architecture
 from bundler.model.recipe_charts import Chart
 from bundler.model.recipe_extends import for_editors
@@ -33,23 +34,12 @@ CHANNELS = ("stable", "latest", "testing")
 
 EngineChoice = Literal["auto", "docker", "registry"]
 
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,38}[a-z0-9])?")
-_K3S_ARCHIVE = "k3s-airgap"
-
 
 def _version(value: object) -> object:
     # True and 1.0 equal 1 in Python, and so to pydantic's Literal.
     if type(value) is not int or value != 1:
         raise ValueError("this k3s-bundler reads version 1: write 1, without quotes")
     return value
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError("is not a name: 1 to 40 lower-case letters, digits and -, neither first nor last (RFC 1123)")
-    if text == _K3S_ARCHIVE:
-        raise ValueError(f'is taken: "{_K3S_ARCHIVE}-images" is what k3s calls its own archive')
-    return text
 
 
 def _release(text: str) -> str:
@@ -125,9 +115,9 @@ class Recipe(Strict):
         examples=[{"registry": {"default": "registry.example:5000", "description": "the site's own registry"}}],
         description="texts that `--set` can change; `${name}` in a value stands for one",
     )
-    name: Annotated[
-        str, AfterValidator(_name), Field(json_schema_extra={"pattern": "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"})
-    ] = Field(examples=["edge"], description="name of the recipe; files and folders of the bundle are called by it")
+    name: RecipeName = Field(
+        examples=["edge"], description="name of the recipe; files and folders of the bundle are called by it"
+    )
     release: ReleaseName = Field(
         examples=["v1.34"], description="k3s release: a channel (stable, v1.34) or an exact tag (v1.34.1+k3s1)"
     )

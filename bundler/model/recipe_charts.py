@@ -8,21 +8,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from bundler.model.address import HttpUrl
+from bundler.model.names import ChartName
 from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.recipe_images import ReferenceField
 from bundler.model.strict import FrozenMapping, Strict, no_repeats, nothing
 
 OCI = "oci://"
 
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,51}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _VERSION = re.compile(r"v?[0-9]+(?:\.[0-9]+){0,2}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?")
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError("is not a name for a Helm release: 1 to 53 lower-case letters, digits and - are expected")
-    return text
 
 
 def _namespace(text: str) -> str:
@@ -48,9 +42,7 @@ def _chart(text: str) -> str:
 class Chart(Strict):
     """A Helm chart that k3s installs by itself."""
 
-    name: Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{_NAME.pattern}$"})] = Field(
-        description="name of the Helm release, and of the HelmChart object", examples=["redis"]
-    )
+    name: ChartName = Field(description="name of the Helm release, and of the HelmChart object", examples=["redis"])
     chart: Annotated[str, AfterValidator(_chart), Field(json_schema_extra={"minLength": 1, "format": PATH_FORMAT})] = (
         Field(
             description="a packed chart, from the folder of the recipe; oci://registry/repository; or a name in repo",

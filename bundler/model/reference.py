@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from bundler.model.digest import Digest, parse_digest
 
@@ -63,6 +66,25 @@ def parse_reference(text: str) -> Reference:
     if len(registry) + 1 + len(repository) > _LONGEST_NAME:
         raise ValueError(f"{text!r}: the name is longer than {_LONGEST_NAME} characters")
     return Reference(registry, repository, tag or "latest", digest)
+
+
+def _written_out(text: str) -> str:
+    if str(parse_reference(text)) != text:
+        raise ValueError(f"{text!r} is not written out: {parse_reference(text)} is expected")
+    return text
+
+
+def _name(text: str) -> str:
+    if parse_reference(text).digest:
+        raise ValueError(f"{text!r} has a digest, and a name alone is expected")
+    return _written_out(text)
+
+
+FullReference = Annotated[str, AfterValidator(_written_out)]
+"""A reference with all its parts, as text inside a pydantic model."""
+
+FullName = Annotated[str, AfterValidator(_name)]
+"""Registry, repository and tag, as text inside a pydantic model."""
 
 
 def is_registry_host(text: str) -> bool:

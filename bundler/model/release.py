@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 TagStyle = Literal["percent", "dash", "plain"]
 """How a server wants the `+` of a tag: `%2B` (GitHub, S3), `-` (the cn mirror), or as it is (plain folders)."""
@@ -44,6 +46,14 @@ def parse_release(text: str) -> Release:
         raise ValueError(f"{text!r} is not a k3s release tag: they look like v1.34.1+k3s1")
     major, minor, patch, kind, number, build = match.groups()
     return Release(text, (int(major), int(minor), int(patch)), (_PRE_RELEASES[kind], int(number or 0)), int(build))
+
+
+def _tag(text: str) -> str:
+    return parse_release(text).tag
+
+
+ReleaseTag = Annotated[str, AfterValidator(_tag)]
+"""An exact tag, as text inside a pydantic model."""
 
 
 def is_tag(text: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from bundler.model.bundle import bundle_name
-from bundler.model.frozen import Frozen
-from bundler.model.lock import LeftOut, Lock, Size, stored_layer_key
+from bundler.model.frozen import Frozen, Size
+from bundler.model.lock import LeftOut, Lock, stored_layer_key
 from bundler.model.platform import Architecture
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from bundler.model.lock import EngineInput, LockedImage
     from bundler.store.store import Store
     from bundler.workloads.uses import Findings
+
+
+Sum = Annotated[int, Field(ge=0)]
+"""Bytes of several things."""
 
 
 class PlannedFile(Frozen):
@@ -33,8 +39,8 @@ class PlannedImage(Frozen):
     reference: str
     arch: Architecture
     layers: int
-    size: Size
-    cached: Size
+    size: Sum
+    cached: Sum
     source: Literal["registry", "archive", "build", "engine"]
     wanted_by: tuple[str, ...] = ()
 
@@ -66,9 +72,9 @@ class Plan(Frozen):
     files: tuple[PlannedFile, ...]
     images: tuple[PlannedImage, ...]
     unbuilt: tuple[UnbuiltImage, ...] = ()
-    fetch: Size
-    cache_room: Size
-    bundle_room: Size
+    fetch: Sum
+    cache_room: Sum
+    bundle_room: Sum
     left_out: tuple[LeftOut, ...] = ()
     maybes: tuple[PlannedMaybe, ...] = ()
     notes: tuple[str, ...] = ()

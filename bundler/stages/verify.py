@@ -206,12 +206,14 @@ def _check_content(folder: Path, bundle: Bundle, lock: Lock, files: Mapping[str,
         yield f"{MANIFEST} and {LOCK} are for different architectures"
         return
     yield from _check_carried(bundle, lock, files)
+    for archive in bundle.archives:
+        if archive.arch not in {binary.arch for binary in bundle.binaries}:
+            yield f"{archive.path} is for {archive.arch}, and the bundle is not"
     for binary, each in zip(bundle.binaries, lock.architectures, strict=True):
         seen = files[binary.path].seen if binary.path in files else None
         if (binary.digest, binary.size) != (each.binary.digest, each.binary.size) or seen != hex_of(binary.digest):
             yield f"{binary.path} is not the binary that was locked"
-        machine = _elf_machine(folder / binary.path)
-        if machine != ELF_MACHINE[binary.arch]:
+        if seen is not None and _elf_machine(folder / binary.path) != ELF_MACHINE[binary.arch]:
             yield f"{binary.path} is no program for {binary.arch}"
         archives = [archive for archive in bundle.archives if archive.arch == each.arch]
         yield from _check_archives(files, archives, each, bundle.layers)
