@@ -10,13 +10,13 @@ from bundler.site.folder import new_bundle
 from bundler.stages.closure import require_closed
 from bundler.stages.emit import emit
 from bundler.stages.fetch import fetch
-from bundler.stages.lockfile import read_lock, what_moved, why_outdated, write_lock
+from bundler.stages.lockfile import read_lock, what_moved, write_lock
 from bundler.stages.pack import pack
 from bundler.stages.pull import pull
 from bundler.stages.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from requests import Session
@@ -24,18 +24,16 @@ if TYPE_CHECKING:
     from bundler.engines.engine import Engine
     from bundler.engines.releases import Releases
     from bundler.model.bundle import Bundle
-    from bundler.model.carried import CarriedFile
-    from bundler.model.lock import EngineInput, Lock
-    from bundler.model.recipe import Recipe
+    from bundler.model.lock import Lock
     from bundler.progress import Progress
     from bundler.site.told import Told
     from bundler.store.store import Store
 
 
-def locked(recipe: Recipe, carried: Sequence[CarriedFile], inputs: Sequence[EngineInput], path: Path) -> Lock:
-    """Take the lock at `path` as it is; raises LockError when it is missing or does not fit."""
+def locked(path: Path, why_outdated: Callable[[Lock], str | None]) -> Lock:
+    """Take the lock at `path` as it is; raises LockError when it is missing, or `why_outdated` says that it is."""
     known = read_lock(path)
-    why = why_outdated(known, recipe, carried, inputs) if known else "there is none"
+    why = why_outdated(known) if known else "there is none"
     if known is None or why:
         raise LockError(
             f"{path}: {why}", hint="run k3s-bundler lock --update RECIPE, look at what moved, and commit it"
@@ -44,16 +42,11 @@ def locked(recipe: Recipe, carried: Sequence[CarriedFile], inputs: Sequence[Engi
 
 
 def lock_kept(
-    recipe: Recipe,
-    carried: Sequence[CarriedFile],
-    inputs: Sequence[EngineInput],
-    path: Path,
-    relock: Callable[[], Lock],
-    progress: Progress,
+    path: Path, why_outdated: Callable[[Lock], str | None], relock: Callable[[], Lock], progress: Progress
 ) -> Lock:
-    """Take the lock at `path` while it fits; otherwise make it anew with `relock`, write it and say what moved."""
+    """Take the lock at `path` until `why_outdated` says why not; then make it anew, write it and say what moved."""
     known = read_lock(path)
-    why = why_outdated(known, recipe, carried, inputs) if known else None
+    why = why_outdated(known) if known else None
     if known and not why:
         return known
     fresh = relock()

@@ -16,6 +16,7 @@ from bundler.cli.order import (
     configure_recipe,
     engine_images,
     order,
+    outdated,
     resolved,
     servers_of,
     session_for,
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Lock if need be, bring what is missing, and assemble."""
     from bundler.build import assemble, bring, lock_kept, locked
     from bundler.cli import plan as plan_verb
-    from bundler.engines.archive import WithArchives, require_unchanged
+    from bundler.engines.archive import WithArchives
     from bundler.engines.choice import choose_engine
     from bundler.engines.secrets import Secrets
     from bundler.model.bundle import bundle_name
@@ -72,12 +73,11 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     ordered = order(args, store)
     recipe = ordered.recipe
     if args.locked:
-        whole = locked(recipe, ordered.carried, ordered.inputs, ordered.lock_path)
+        whole = locked(ordered.lock_path, outdated(ordered, progress))
     else:
         relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=args.keep_images)
-        whole = lock_kept(recipe, ordered.carried, ordered.inputs, ordered.lock_path, relock, progress)
+        whole = lock_kept(ordered.lock_path, outdated(ordered, progress), relock, progress)
     told = told_by(recipe, read_secrets(recipe, Secrets(ordered.folder, os.environ), progress))
-    require_unchanged(whole, ordered.folder, progress)
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)
     require_free(target, replace=args.replace)

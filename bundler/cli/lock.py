@@ -12,6 +12,7 @@ from bundler.cli.order import (
     configure_recipe,
     known_lock,
     order,
+    outdated,
     resolved,
 )
 
@@ -36,23 +37,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, progress: Reporter) -> int:
     """Keep a lock that fits, make one that does not."""
     from bundler.build import lock_kept, locked
-    from bundler.engines.archive import require_unchanged
     from bundler.stages.lockfile import what_moved, write_lock
     from bundler.store.store import open_store
 
     store = open_store(cache_folder(args))
     ordered = order(args, store)
-    relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=False)
+    relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=False, update=args.update)
     if args.check:
-        lock = locked(ordered.recipe, ordered.carried, ordered.inputs, ordered.lock_path)
-        require_unchanged(lock, ordered.folder, progress)
+        lock = locked(ordered.lock_path, outdated(ordered, progress))
     elif args.update:
         known, lock = known_lock(ordered.lock_path), relock()
         write_lock(lock, ordered.lock_path)
         for line in what_moved(known, lock) if known else ():
             progress.note(line)
     else:
-        lock = lock_kept(ordered.recipe, ordered.carried, ordered.inputs, ordered.lock_path, relock, progress)
+        lock = lock_kept(ordered.lock_path, outdated(ordered, progress), relock, progress)
     progress.close()
     print(lock.to_json().decode(), end="") if args.json else print(ordered.lock_path)
     return 0

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from bundler.cli.shipped import find_recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from requests import Session
 
     from bundler.cli.progress import Reporter
@@ -176,43 +178,83 @@ def lock_place(
     return lock_apart(changed, store.locks) if apart else lock_beside(path)
 
 
-def resolved(ordered: Order, store: Store, jobs: int, progress: Reporter, *, keep_images: bool) -> Lock:
-    """Lock the recipe anew, asking the release server and the registries, and building what is to be built."""
+def outdated(ordered: Order, progress: Reporter) -> Callable[[Lock], str | None]:
+    """Give what says why a lock is not good for this order, on this machine as it is now; None when it is."""
+    from bundler.stages.archived import changed_archive
+    from bundler.stages.lockfile import why_outdated
+
+    def why(lock: Lock) -> str | None:
+        # Archives come last: they are big, and all of them is read.
+        return why_outdated(lock, ordered.recipe, ordered.carried, ordered.inputs) or changed_archive(
+            lock, ordered.folder, progress
+        )
+
+    return why
+
+
+def resolved(
+    ordered: Order, store: Store, jobs: int, progress: Reporter, *, keep_images: bool, update: bool = False
+) -> Lock:
+    """Lock the recipe anew, asking the release server and the registries, and building what is to be built.
+
+    What they said for a lock of this very recipe stands, unless it is an `update`.
+    """
     from bundler.stages.archived import with_own_images
     from bundler.stages.survey import explained, wanted_images
 
-    lock = resolved_without_engine(ordered, store, jobs, progress)
+    lock = resolved_without_engine(ordered, store, jobs, progress, update=update)
     images = engine_images(ordered, store, progress, keep_images=keep_images)
     whole = with_own_images(lock, images.lock(ordered.inputs, known_lock(ordered.lock_path)))
     return explained(whole, wanted_images(ordered.recipe, ordered.found))
 
 
-def resolved_without_engine(ordered: Order, store: Store, jobs: int, progress: Reporter) -> Lock:
-    """Lock the recipe anew but for the images that only the Docker engine has."""
+def resolved_without_engine(
+    ordered: Order, store: Store, jobs: int, progress: Reporter, *, update: bool = False
+) -> Lock:
+    """Lock the recipe anew, as `resolved` does, but for the images that only the Docker engine has."""
+    from bundler.model.release import parse_release
     from bundler.stages.archived import lock_archives, with_own_images
-    from bundler.stages.charts import survey_charts
+    from bundler.stages.charts import survey_charts, with_versions
     from bundler.stages.resolve import resolve
     from bundler.stages.survey import explained, less, require_charts, wanted_images
 
     progress.stage("lock")
     archived = lock_archives(ordered.recipe, ordered.folder, store, progress)
     servers = servers_of(ordered.recipe, ordered.folder, session_for(ordered.recipe, ordered.folder, progress))
-    release = servers.releases.release()
+    known = known_lock(ordered.lock_path)
+    kept = None if update else _of_this_recipe(known, ordered)
+    release = parse_release(kept.release) if kept else servers.releases.release()
+    recipe = with_versions(ordered.recipe, kept) if kept else ordered.recipe
     surveyed = survey_charts(
-        ordered.recipe, ordered.carried, release, servers.session, servers.distribution, store, _program("helm")
+        recipe, ordered.carried, release, servers.session, servers.distribution, store, _program("helm")
     )
     found = ordered.found + surveyed.found
     files = tuple(sorted(ordered.carried + surveyed.files, key=lambda file: file.path))
     require_charts(found, files)
     wanted = wanted_images(ordered.recipe, found)
     asked = less(wanted, archived.keys() | {each.reference for each in ordered.inputs})
-    known = known_lock(ordered.lock_path)
     lock = resolve(
-        ordered.recipe, release, asked, servers.releases, servers.distribution, store, jobs, progress, known=known
+        ordered.recipe,
+        release,
+        asked,
+        servers.releases,
+        servers.distribution,
+        store,
+        jobs,
+        progress,
+        known=known,
+        keep=kept is not None,
     )
     _tell(found, progress)
-    update = {"files": files, "charts": surveyed.charts, "digest_names": wanted.pins_digests}
-    return explained(with_own_images(lock, archived), wanted).model_copy(update=update)
+    rest = {"files": files, "charts": surveyed.charts, "digest_names": wanted.pins_digests}
+    return explained(with_own_images(lock, archived), wanted).model_copy(update=rest)
+
+
+def _of_this_recipe(known: Lock | None, ordered: Order) -> Lock | None:
+    """Give the lock when it is this recipe's, and only files on this machine changed since, or its libzstd."""
+    from bundler.stages.lockfile import why_not_of
+
+    return known if known and not why_not_of(known, ordered.recipe, ordered.inputs) else None
 
 
 def engine_images(ordered: Order, store: Store, progress: Reporter, *, keep_images: bool) -> EngineImages:

@@ -10,6 +10,7 @@ from bundler.cli.order import (
     configure_jobs,
     configure_recipe,
     order,
+    outdated,
     resolved_without_engine,
 )
 from bundler.cli.text import explained, size_text, table
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     ordered = order(args, store)
     unbuilt: tuple[EngineInput, ...] = ()
     try:
-        lock = locked(ordered.recipe, ordered.carried, ordered.inputs, ordered.lock_path)
+        lock = locked(ordered.lock_path, outdated(ordered, progress))
     except LockError:
         if args.locked:
             raise

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from bundler.engines.archive_content import ArchiveContent, NamedImage, read_archive
-from bundler.errors import MissingPlatformError, RecipeNotFoundError, UsageError
+from bundler.errors import MissingPlatformError, RecipeNotFoundError, UsageError, host_error
+from bundler.model.digest import digest_from_hex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bundler.model.lock import LayerForm, Lock, LockedImage
+    from bundler.model.digest import Digest
+    from bundler.model.lock import LayerForm, Lock, LockedArchive, LockedImage
     from bundler.model.platform import Architecture
     from bundler.model.recipe import Recipe
     from bundler.model.recipe_images import ArchiveSource
     from bundler.progress import Progress
     from bundler.store.store import Store
+
+_CHUNK = 1 << 20
 
 Archived = dict[str, dict["Architecture", "LockedImage"]]
 """Images from archives by their names, for each architecture of the recipe."""
@@ -45,6 +50,30 @@ def lock_archives(recipe: Recipe, folder: Path, store: Store, progress: Progress
     }
 
 
+def changed_archive(lock: Lock, folder: Path, progress: Progress) -> str | None:
+    """Say which archive below `folder`, the recipe's, is not the one that was locked; None when all are.
+
+    Raises RecipeNotFoundError for one that is not there, and host errors.
+    """
+    for archive in lock.archives:
+        path = _there(archive.path, folder)
+        try:
+            if path.stat().st_size != archive.size or _hash(path, archive, progress) != archive.digest:
+                return f"{archive.path} changed since it was locked"
+        except OSError as error:
+            raise host_error(error, path) from error
+    return None
+
+
+def _hash(path: Path, archive: LockedArchive, progress: Progress) -> Digest:
+    seen = hashlib.sha256()
+    with path.open("rb") as file, progress.task(archive.path, archive.size) as task:
+        while chunk := file.read(_CHUNK):
+            seen.update(chunk)
+            task.advance(len(chunk))
+    return digest_from_hex(seen.hexdigest())
+
+
 def with_own_images(lock: Lock, own_images: Archived) -> Lock:
     """Give the lock with these images added to the recipe's own; raises UsageError when the release has one of them."""
     architectures = []
@@ -61,12 +90,17 @@ def with_own_images(lock: Lock, own_images: Archived) -> Lock:
     return lock.model_copy(update={"architectures": tuple(architectures)})
 
 
-def _content(path: str, folder: Path, progress: Progress) -> ArchiveContent:
+def _there(path: str, folder: Path) -> Path:
     whole = folder / path
     if not whole.is_file():
         raise RecipeNotFoundError(
             f"images.extra: there is no archive {whole}", hint="paths of archives are relative to the recipe's folder"
         )
+    return whole
+
+
+def _content(path: str, folder: Path, progress: Progress) -> ArchiveContent:
+    whole = _there(path, folder)
     with progress.task(path, whole.stat().st_size) as task:
         return read_archive(whole, path, task)
 

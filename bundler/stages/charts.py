@@ -102,6 +102,16 @@ def survey_charts(
     return surveyed
 
 
+def with_versions(recipe: Recipe, lock: Lock) -> Recipe:
+    """Give the recipe with each chart whose newest version it wants at the one that `lock` has."""
+    versions = {chart.name: chart.version for chart in lock.charts}
+    charts = tuple(
+        chart if chart.is_local or chart.version else chart.model_copy(update={"version": versions[chart.name]})
+        for chart in recipe.charts
+    )
+    return recipe.model_copy(update={"charts": charts})
+
+
 def fetch_charts(lock: Lock, distribution: Distribution, store: Store, progress: Progress) -> None:
     """Bring the charts of a lock that lie in registries into the store; raises network and integrity errors."""
     for file in lock.files:

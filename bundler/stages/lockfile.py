@@ -12,7 +12,7 @@ from bundler.model.release import is_tag
 from bundler.store.store import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bundler.model.carried import CarriedFile
@@ -52,10 +52,8 @@ def why_outdated(
     lock: Lock, recipe: Recipe, carried: Sequence[CarriedFile], inputs: Sequence[EngineInput]
 ) -> str | None:
     """Say why `lock` is not good on this machine for `recipe` with what it names there; None when it is."""
-    if lock.recipe != recipe.fingerprint():
-        return "the recipe changed since it was locked"
-    if edited := _contradiction(lock, recipe, inputs):
-        return f"it was edited: {edited}"
+    if why := why_not_of(lock, recipe, inputs):
+        return why
     known = {file.path: file for file in lock.files if not file.url}
     found = {file.path: file for file in carried}
     if changed := sorted(path for path in known.keys() | found.keys() if known.get(path) != found.get(path)):
@@ -70,25 +68,32 @@ def why_outdated(
     return None
 
 
-def _contradiction(lock: Lock, recipe: Recipe, inputs: Sequence[EngineInput]) -> str | None:
+def why_not_of(lock: Lock, recipe: Recipe, inputs: Sequence[EngineInput]) -> str | None:
+    """Say why `lock` was not made of `recipe`, whatever became of the files that it names; None when it was."""
+    if lock.recipe != recipe.fingerprint():
+        return "the recipe changed since it was locked"
+    edited = next(_contradictions(lock, recipe, inputs), None)
+    return f"it was edited: {edited}" if edited else None
+
+
+def _contradictions(lock: Lock, recipe: Recipe, inputs: Sequence[EngineInput]) -> Iterator[str]:
     """Say what in a lock is not as its recipe wants it: nothing is, in one that was made of it."""
     said = (lock.name, lock.layers, tuple(each.arch for each in lock.architectures))
     if said != (recipe.name, recipe.images.layers, recipe.arch):
-        return "its name, layers and architectures are not those of the recipe"
+        yield "its name, layers and architectures are not those of the recipe"
     if is_tag(recipe.release) and lock.release != recipe.release:
-        return f"it is for {lock.release}, the recipe for {recipe.release}"
+        yield f"it is for {lock.release}, the recipe for {recipe.release}"
     if {chart.name for chart in lock.charts} != {chart.name for chart in recipe.charts}:
-        return "its charts are not those of the recipe"
+        yield "its charts are not those of the recipe"
     if {archive.path for archive in lock.archives} - {source.archive for source in recipe.images.archives}:
-        return "it has images from archives that the recipe does not name"
+        yield "it has images from archives that the recipe does not name"
     if {image.reference for image in lock.images if image.of_engine} - {each.reference for each in inputs}:
-        return "it has images from the Docker engine that the recipe does not name"
+        yield "it has images from the Docker engine that the recipe does not name"
     named = {reference.name for reference in recipe.images.named}
     named |= {source.ref.name for source in recipe.images.archives if source.ref}
     for each in lock.architectures:
-        if missing := sorted(named - {image.reference for image in each.images}):
-            return f"{missing[0]} for {each.arch} is not in it"
-    return None
+        missing = sorted(named - {image.reference for image in each.images})
+        yield from (f"{name} for {each.arch} is not in it" for name in missing)
 
 
 def what_moved(old: Lock, new: Lock) -> tuple[str, ...]:

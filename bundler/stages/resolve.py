@@ -61,12 +61,13 @@ def resolve(  # noqa: PLR0913, PLR0917  a stage takes what it needs one by one
     progress: Progress,
     *,
     known: Lock | None = None,
+    keep: bool = False,
 ) -> Lock:
     """Decide everything the recipe leaves open. Small things that were read on the way (configs) stay in `store`.
 
     `release` is what the recipe's channel means now. `wanted` are the images from registries that the recipe names or
     its manifests and charts need. Images of `known`, an older lock, are taken over where their tag points to the same
-    digest still.
+    digest still; with `keep` nobody is asked where that is.
 
     Raises UnknownReleaseError, UnsupportedArchitectureError, UsageError and the network and integrity errors.
     """
@@ -81,7 +82,8 @@ def resolve(  # noqa: PLR0913, PLR0917  a stage takes what it needs one by one
     needed = needed_images(kept, disabled, added)
     names = {image.name for image in needed}
     recipe_images = tuple(image for image in wanted.references if image.name not in names)
-    images = _Images(recipe.arch, distribution, store, progress, known).lock(needed + recipe_images, jobs)
+    finder = _Images(recipe.arch, distribution, store, progress, known, keep=keep)
+    images = finder.lock(needed + recipe_images, jobs)
     reasons = {image: (why_needed(image, disabled, added), *wanted.reasons(image.name)) for image in needed}
     reasons |= {image: wanted.reasons(image.name) for image in recipe_images}
     images = {
@@ -126,7 +128,8 @@ def resolve_image(
     reference: Reference, arch: Architecture, distribution: Distribution, store: Store, progress: Progress
 ) -> LockedImage:
     """Decide what one image is for one architecture; raises network and integrity errors."""
-    return _Images((arch,), distribution, store, progress, None).lock((reference,), 1)[reference][arch]
+    finder = _Images((arch,), distribution, store, progress, None, keep=False)
+    return finder.lock((reference,), 1)[reference][arch]
 
 
 def _require_layer_form(recipe: Recipe, release: Release) -> None:
@@ -251,9 +254,11 @@ class _Images:
         store: Store,
         progress: Progress,
         known: Lock | None,
+        *,
+        keep: bool,
     ) -> None:
         self._architectures, self._distribution, self._store = architectures, distribution, store
-        self._progress = progress
+        self._progress, self._keep = progress, keep
         self._known = {
             (image.reference, each.arch): image
             for each in (known.architectures if known else ())
@@ -290,13 +295,14 @@ class _Images:
             return locked
 
     def _unchanged(self, reference: Reference) -> dict[Architecture, LockedImage] | None:
-        """Take over what is known when the tag points where it did: everything below a digest is as it was."""
+        """Take over what is known when the tag points, or is to point, where it did: below a digest nothing changes."""
         found = {arch: self._known.get((reference.name, arch)) for arch in self._architectures}
         images = {arch: image for arch, image in found.items() if image}
         if len(images) < len(found) or len({image.index for image in images.values()}) != 1:
             return None
         index = next(iter(images.values())).index
-        return images if self._distribution.points_to(reference) == index else None
+        stands = reference.digest in {None, index} if self._keep else self._distribution.points_to(reference) == index
+        return images if stands else None
 
     def _descend(self, reference: Reference, index: Index, arch: Architecture, depth: int) -> _Found:
         chosen = choose(index, arch, str(reference))

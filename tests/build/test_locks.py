@@ -9,7 +9,9 @@ import pytest
 
 from tests.build.workshop import Workshop, sums_of
 from tests.upstream import EXTRA_IMAGE
+from tests.upstream.odd_images import NESTED
 from tests.upstream.routes import CHANNELS
+from tests.workloads.packed import PLAIN, chart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +121,84 @@ def test_a_changed_recipe_is_locked_anew_aloud(workshop: Workshop) -> None:
     assert "the recipe changed" in result.err
     assert f"release {NEW} -> {OLD}" in result.err
     assert f"- {EXTRA_IMAGE} (arm64)" in result.err
+
+
+def with_file(workshop: Workshop, text: str, *, channel: str = "stable") -> None:
+    (workshop.folder / "motd").write_text(text)
+    workshop.write_recipe(release=channel, more="files: [{source: ./motd, target: /etc/motd}]\n")
+
+
+def test_a_file_that_changed_moves_nothing_but_itself(workshop: Workshop) -> None:
+    """Who edits a file does not ask for another k3s; who wants that says `lock --update`."""
+    with_file(workshop, "one\n")
+    lock(workshop)
+    before = json.loads(workshop.lock.read_text())
+    move_channel(workshop, OLD)
+    move_tag(workshop)
+    with_file(workshop, "two\n")
+    workshop.upstream.forget_requests()
+    result = workshop.build()
+    assert result.path.name == "edge-v1.34.1-k3s1-arm64"
+    assert f"locked {NEW} in {workshop.lock}: ./motd changed since it was locked" in result.err
+    assert [line for line in result.err.splitlines() if line.strip().startswith(("~", "+", "-"))] == [
+        "  ~ files/any/etc/motd"
+    ]
+    assert not workshop.upstream.requests_to(CHANNELS)
+    assert not workshop.upstream.requests_to("/v2/*/manifests/*", "HEAD")
+    after = json.loads(workshop.lock.read_text())
+    assert {key for key in after if after[key] != before[key]} == {"files"}
+
+    assert f"release {NEW} -> {OLD}" in lock(workshop, "--update")[2]
+    with_file(workshop, "three\n", channel="v1.34")
+    assert f"release {OLD} -> {NEW}" in lock(workshop)[2], "with another recipe everything is asked again"
+
+
+def test_what_an_edited_file_needs_anew_is_looked_up(workshop: Workshop) -> None:
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: a, image: {image}}}]}}\n"
+    (workshop.folder / "pod.yaml").write_text(pod.format(image=EXTRA_IMAGE))
+    workshop.write_recipe(extra=[], more="manifests: [./pod.yaml]\n")
+    lock(workshop)
+    digest = workshop.upstream.content.image(NESTED).top.digest
+    (workshop.folder / "pod.yaml").write_text(pod.format(image=f"{NESTED}@{digest}"))
+    code, _, err = lock(workshop)
+    assert code == 0
+    assert f"- {EXTRA_IMAGE} (arm64)" in err
+    assert f"+ {NESTED} (arm64)" in err
+    other = "sha256:" + "0" * 64
+    (workshop.folder / "pod.yaml").write_text(pod.format(image=f"{NESTED}@{other}"))
+    code, _, err = lock(workshop)
+    assert (code, other in err) == (3, True), "a pin is asked for, whatever the lock has of that name"
+
+
+def test_the_newest_chart_stays_that_of_the_lock_when_a_file_changed(workshop: Workshop) -> None:
+    charts = {version: chart({"templates/a.yaml": PLAIN}, version=version) for version in ("1.0.0", "1.1.0")}
+    entries = [{"name": "app", "version": version, "urls": [f"app-{version}.tgz"]} for version in charts]
+    for version, data in charts.items():
+        workshop.upstream.put(f"/charts/app-{version}.tgz", data)
+
+    def publish(count: int) -> None:
+        workshop.upstream.put("/charts/index.yaml", json.dumps({"entries": {"app": entries[:count]}}).encode())
+
+    def locked_version(text: str, *more: object) -> str:
+        (workshop.folder / "motd").write_text(text)
+        assert lock(workshop, *more)[0] == 0
+        return str(json.loads(workshop.lock.read_text())["charts"][0]["version"])
+
+    more = f"charts: [{{name: web, chart: app, repo: '{workshop.upstream.url}/charts'}}]\n"
+    workshop.write_recipe(more=more + "files: [{source: ./motd, target: /etc/motd}]\n")
+    publish(1)
+    assert locked_version("one\n") == "1.0.0"
+    publish(2)
+    assert locked_version("two\n") == "1.0.0"
+    assert locked_version("two\n", "--update") == "1.1.0"
+
+
+def test_another_version_of_a_chart_on_disk_is_locked_anew(workshop: Workshop) -> None:
+    workshop.write_recipe(more="charts: [{name: web, chart: ./app.tgz}]\n")
+    for version in ("1.0.0", "1.1.0"):
+        (workshop.folder / "app.tgz").write_bytes(chart({"templates/a.yaml": PLAIN}, version=version))
+        assert lock(workshop)[0] == 0
+        assert json.loads(workshop.lock.read_text())["charts"][0]["version"] == version
 
 
 def test_quiet_or_not_the_lock_is_the_same(workshop: Workshop) -> None:

@@ -42,11 +42,11 @@ def recipe(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def run(verb: str, recipe: Path, *more: str, cache: str = "cache") -> int:
+def run(verb: str, recipe: Path, *more: str, cache: str = "cache", quiet: bool = True) -> int:
     folder = recipe.parents[1]
     places = ["--cache-dir", str(folder / cache)] + (["--output", str(folder / "dist")] if verb == "build" else [])
     engine = ["--engine", "registry"] if verb == "build" else []
-    return main([verb, str(recipe), *places, *engine, *more, "--quiet"])
+    return main([verb, str(recipe), *places, *engine, *more, *(["--quiet"] if quiet else [])])
 
 
 def test_the_bundle_has_the_archives_image_and_comes_from_the_lock_again_with_an_empty_cache(
@@ -65,7 +65,7 @@ def test_the_bundle_has_the_archives_image_and_comes_from_the_lock_again_with_an
     assert image["archive"]["path"] == "./app.tar"
 
 
-def test_a_changed_archive_is_refused_by_build_and_check_until_the_lock_is_updated(
+def test_a_changed_archive_is_locked_anew_aloud_and_refused_where_locks_are_kept(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("lock", recipe) == 0
@@ -73,12 +73,29 @@ def test_a_changed_archive_is_refused_by_build_and_check_until_the_lock_is_updat
     recipe.with_name("app.tar").write_bytes((RECORDED / "docker28-containerd.platform-arm64.tar").read_bytes())
     capsys.readouterr()
 
-    for verb, more in (("build", ()), ("build", ("--locked",)), ("lock", ("--check",))):
-        assert run(verb, recipe, *more) == 6
-        assert "error[lock-outdated]: ./app.tar changed since it was locked" in capsys.readouterr().err
+    for verb, option in (("build", "--locked"), ("plan", "--locked"), ("lock", "--check")):
+        assert run(verb, recipe, option) == 6
+        said = capsys.readouterr().err
+        assert "error[lock-outdated]: " in said
+        assert "./app.tar changed since it was locked" in said
 
-    assert run("lock", recipe, "--update") == 0
-    assert run("build", recipe, "--locked") == 0
+    assert run("build", recipe, quiet=False) == 0
+    said = capsys.readouterr().err
+    assert "edge.lock.json: ./app.tar changed since it was locked" in said
+    assert f"~ {COREDNS} (arm64): " in said
+    assert run("build", recipe, "--locked", "--replace") == 0
+
+
+@pytest.mark.parametrize("verb", ["build", "lock", "plan"])
+def test_an_archive_that_is_gone_is_an_error_with_or_without_a_lock(
+    verb: str, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("lock", recipe) == 0
+    before = recipe.with_name("edge.lock.json").read_bytes()
+    recipe.with_name("app.tar").unlink()
+    assert run(verb, recipe) == 2
+    assert "error[recipe-not-found]: images.extra: there is no archive" in capsys.readouterr().err
+    assert recipe.with_name("edge.lock.json").read_bytes() == before
 
 
 def test_a_plan_counts_nothing_to_fetch_for_an_archive(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,8 @@ sources:
     docker.io: ["{url}"]
 """
 NASTY: tuple[Any, ...] = (
-    "", " ", ".", "..", "../x", "/x", "a/../../x", "manifests/../../x", "a b", "a\nb", "a\0b", "é", "A", "%", "x" * 5000,
+    "", " ", ".", "..", "../x", "/x", "a/../../x", "manifests/../../x", "a b", "a\nb", "a\0b", "é", "A", "%",
+    "x" * 5000,
     "docker.io/library/hello", "hello@sha256:0", f"sha256:{'0' * 64}", "linux/amd64", "linux", "arm", "amd64", "0.0.0",
     "oci://", "oci://a b:c", "file:///etc/passwd", "ftp://a.example/x", "http://[", "http://a.example:99999/x",
     -1, 0, 1, 2**53, 2**64, 10**400, 1.5, True, False, None, [], {}, [None], [""], {"": ""},
@@ -48,7 +49,7 @@ NASTY: tuple[Any, ...] = (
 Place = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Shop:
     """A recipe that was locked and built, with its cache warm, and its bundle."""
 
@@ -102,7 +103,7 @@ def paths_in(value: object, path: Place = ()) -> Iterator[Place]:
         for key, child in value.items():
             yield from paths_in(child, (*path, key))
     elif isinstance(value, list):
-        for index in sorted({0, len(value) - 1} - {-1}):
+        for index in sorted({0, len(value) - 1}) if value else ():
             yield from paths_in(value[index], (*path, index))
 
 
