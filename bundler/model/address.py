@@ -12,6 +12,15 @@ from bundler.model.reference import is_registry_host
 
 _PRINTABLE = re.compile(r"[!-~]+")
 _LONGEST = 2000
+_ACCOUNT = re.compile(r"://[^/\s@]*:[^/\s@]*@|://[^/\s@:\[]*:(?![0-9]{1,5}(?:[/?#,;\s]|$))[^\s@]*@")
+
+
+def holds_account(text: str) -> bool:
+    """Say whether a URL in `text` has a name and a password in it; people write passwords with a slash as they are.
+
+    What stands between a colon and a slash is taken for a port when it can be one.
+    """
+    return _ACCOUNT.search(text) is not None
 
 
 def parse_http_url(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
+from bundler.model.address import holds_account
 from bundler.model.flag_values import value_mistakes
 from bundler.model.strict import FrozenMapping, several, together
 
@@ -27,7 +28,6 @@ ConfigScalar: TypeAlias = str | int | bool
 ConfigValue: TypeAlias = ConfigScalar | tuple[ConfigScalar, ...]
 
 _KEY = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\+?")
-_ACCOUNT_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 _ACCOUNT_IN_DATASTORE = re.compile(r"://[^@]*:.*@|[?&]password=|^nats://[^/]*@", re.IGNORECASE)
 """A password may have a slash for MySQL, or stand behind the question mark for PostgreSQL; NATS takes a bare token."""
 _ACCOUNT = "holds an account in a URL: secrets do not belong in a recipe, add it at the site"
@@ -91,7 +91,7 @@ def _why_no_scalar(value: object) -> str | None:
 
 
 def _why_no_text(text: str) -> str | None:
-    if _ACCOUNT_IN_URL.search(text):
+    if holds_account(text):
         return _ACCOUNT
     if not text.isprintable():
         return "has line ends or characters that cannot be printed, which a command line cannot carry"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
+from bundler.model.address import holds_account
 from bundler.model.recipe_extends import PATH_FORMAT
 from bundler.model.reference import Reference, parse_reference
 from bundler.model.strict import FrozenMapping, Strict, nothing
@@ -18,7 +19,7 @@ _SECRET = re.compile(
     r"S?(?:_|$|[0-9])",
     re.IGNORECASE,
 )
-_ACCOUNT_IN_URL = re.compile(r"://[^/\s@]+@")
+_TOKEN_IN_URL = re.compile(r"://[^/\s@]+@")
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 REF = "name of the image at the site, repository:tag; an archive needs it only when it names none or several"
@@ -90,7 +91,7 @@ def _value(value: object) -> str | FromEnvironment:
         return FromEnvironment(env=name)
     if not isinstance(value, str):
         raise ValueError("is neither text nor {env: NAME}: put numbers, true and false in quotes")  # noqa: TRY004
-    if _ACCOUNT_IN_URL.search(value):
+    if _TOKEN_IN_URL.search(value) or holds_account(value):
         raise ValueError(f"holds an account in a URL, and {NO_SECRETS}")
     return value
 

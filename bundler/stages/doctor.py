@@ -294,9 +294,8 @@ def _look_at_secrets(sources: Sources, secrets: Secrets) -> Iterator[Finding]:
 def redacted(value: str) -> str:
     """Give the address of a proxy without name and password, also when it is written without a scheme."""
     scheme, separator, rest = value.rpartition("://")
-    authority, slash, path = rest.partition("/")
-    _, account, host = authority.rpartition("@")
-    return f"{scheme}{separator}{'…@' if account else ''}{host}{slash}{path}"
+    _, account, host = rest.rpartition("@")  # also behind a slash: passwords have them
+    return f"{scheme}{separator}{'…@' if account else ''}{host}"
 
 
 def _look_at_proxies(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -53,7 +53,7 @@ def emit(
         mode = READABLE if int(file.mode, 8) & 0o044 else PRIVATE
         _copy(_Copy(file.source, file.digest, file.size, file.path, mode), store, folder, progress)
     for chart in lock.charts:
-        folder.write(manifest_path(f"{chart.name}.yaml"), chart.manifest.encode())
+        folder.write(manifest_path(f"{chart.name}.yaml"), chart.manifest.encode(), PRIVATE)
     image_list = lock.architectures[0].image_list
     _copy(_Copy(image_list.name, image_list.digest, image_list.size, IMAGE_LIST), store, folder, progress)
     bundle = Bundle(
@@ -71,7 +71,8 @@ def emit(
     folder.write(INSTALLER, install_script())
     folder.write(README, readme_text(bundle))
     folder.write(FACTS, facts_text(bundle))
-    folder.write(LOCK, lock.to_json())
+    # The lock has the manifests of charts, and with them whatever their values hold.
+    folder.write(LOCK, lock.to_json(), PRIVATE if lock.charts else READABLE)
     folder.write(MANIFEST, bundle.to_json())
     folder.write_sums()
     return bundle

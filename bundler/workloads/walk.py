@@ -10,6 +10,7 @@ from bundler.errors import ManifestError
 from bundler.workloads.objects import read_documents, read_objects
 from bundler.workloads.pods import pod_images
 from bundler.workloads.search import search, shaped_image
+from bundler.workloads.secrets import secrets_in
 from bundler.workloads.static import static_path
 from bundler.workloads.uses import ChartUse, Findings, ImageUse, Maybe, is_latest, pod_image
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from bundler.workloads.pods import PodImage
 
 HELM_GROUP = "helm.cattle.io"
+_IN_CLEAR = (
+    "looks like a secret, and lies in the bundle as it is: whoever holds the bundle can read it; let the chart take a "
+    "Secret that is made at the site"
+)
 
 _NOT_OF_KUBERNETES = {
     "kustomize.config.k8s.io": "k3s does not run kustomize: write out what `kustomize build` gives, and name that file",
@@ -108,6 +113,7 @@ def _helm(item: KubernetesObject) -> Findings:
         found += Findings(uses=(_use(item, spec["jobImage"], "jobImage"),))
     for values, where in _values(item, spec):
         found += _value_images(item, values, where)
+        found += Findings(notes=tuple(f"{item}, {where}, {path} {_IN_CLEAR}" for path in secrets_in(values)))
     return found
 
 

@@ -113,6 +113,23 @@ def test_helm_is_told_the_release_and_nothing_of_this_machine(workshop: Workshop
     assert called[-1].startswith(hashlib.sha256(TEMPLATED).hexdigest())
 
 
+def test_a_password_among_the_values_is_told_and_only_the_builder_can_read_it(workshop: Workshop) -> None:
+    values = "values: {auth: {password: geheim}, database: {existingSecret: db}}"
+    write(workshop, f"{{name: app, chart: ./app-1.0.0.tgz, {values}}}", WITHOUT_TEMPLATES)
+    built = workshop.build(env=NO_HELM)
+    (told,) = [line for line in built.err.splitlines() if "looks like a secret" in line]
+    assert "charts[0]: HelmChart kube-system/app, valuesContent, auth.password looks like a secret" in told
+    assert "geheim" not in built.err
+    holders = [path for path in built.path.rglob("*") if path.is_file() and b"geheim" in path.read_bytes()]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in holders} == {
+        "app.yaml": "0o600",
+        "lock.json": "0o600",
+    }
+    assert "manifests/app.yaml: HelmChart kube-system/app, valuesContent, auth.password looks like a secret" in (
+        workshop.run("inspect", "--explain", built.path).out
+    )
+
+
 def test_the_lock_is_enough_for_a_machine_without_helm(workshop: Workshop, tmp_path: Path) -> None:
     write(workshop, "{name: app, chart: ./app-1.0.0.tgz}")
     first = (workshop.build(env=with_helm(workshop, HELLO)).path / "SHA256SUMS").read_bytes()

@@ -238,6 +238,7 @@ def test_accounts_of_proxies_are_never_shown(
     [
         ("http://me:pw@proxy:3128/x", "http://…@proxy:3128/x"),
         ("me:p@w@proxy:3128", "…@proxy:3128"),
+        ("http://me:p/w@proxy:3128", "http://…@proxy:3128"),
         ("proxy:3128", "proxy:3128"),
         ("socks5h://proxy", "socks5h://proxy"),
     ],

@@ -81,6 +81,21 @@ def test_an_account_of_a_datastore_is_refused_and_not_repeated(endpoint: str) ->
     assert "gehe" not in said
 
 
+@pytest.mark.parametrize("url", ["https://me:gehe/im@a.example/x", "https://me:/geheim@a.example", "x=http://:gehe@a"])
+def test_an_account_in_any_address_is_refused_and_not_repeated(url: str) -> None:
+    said = only({"config": {"kube-apiserver-arg": [f"oidc-issuer-url={url}"]}})
+    assert "holds an account in a URL" in said
+    assert "gehe" not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a.example:8443/x@y", "https://[fd00::1]:6443/x@y", "https://a.example/x:y@z", "https://a:1,https://b:2"],
+)
+def test_an_address_with_a_port_holds_no_account(url: str) -> None:
+    assert told({"config": {"kube-apiserver-arg": [f"oidc-issuer-url={url}"]}}) == []
+
+
 @pytest.mark.parametrize(
     "endpoint", ["https://a:2379,https://b:2379", "postgres://u@db:5432/k?sslmode=verify-full", "nats://h:4222"]
 )

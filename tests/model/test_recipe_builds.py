@@ -103,6 +103,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:
         {"ref": "app:dev"},
         {"archive": "./app.tar", "build": "./app"},
         {**APP, "target": "a b"},
+        {**APP, "args": {"U": "https://me:p/w@proxy"}},
         {"build": "https://example.com/app.git", "ref": "git:1"},
     )
     assert found["[0]"] == "needs ref too"
@@ -116,7 +117,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:
     assert "none of archive, build and engine" in found["[3]"]
     assert found["[4].build"] == "unknown key; known here: archive, ref"
     assert "not the name of a stage" in found["[5].target"]
-    assert "not a folder" in found["[6].build"]
+    assert "account in a URL" in found["[6].args.U"]
+    assert "not a folder" in found["[7].build"]
 
 
 def test_two_images_of_one_name_are_a_mistake_wherever_they_come_from() -> None:
