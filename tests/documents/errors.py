@@ -1,12 +1,11 @@
-"""docs/errors.md: every error by name, from the classes in bundler/errors.py and their docstrings."""
+"""docs/errors.md: every error by name, from the classes in bundler/errors/ and their docstrings."""
 
 from __future__ import annotations
 
 import inspect
 from typing import TYPE_CHECKING
 
-from bundler import errors
-from bundler.errors import BundlerError
+from bundler.errors import BundlerError, host, integrity, lock, network, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Errors
 
-Generated from `bundler/errors.py` by `make docs`: change the docstrings there, not this file.
+Generated from `bundler/errors/` by `make docs`: change the docstrings there, not this file.
 
 Every failure says what happened, where and why, and what to do:
 
@@ -30,10 +29,11 @@ reader of a pipe went away); the same command goes on where they stopped.
 
 
 def error_classes() -> tuple[type[BundlerError], ...]:
-    """List every error in the order of the module."""
+    """List every error, family by family, in the order of the modules."""
     return tuple(
         each
-        for each in vars(errors).values()
+        for family in (use, network, integrity, host, lock)
+        for each in vars(family).values()
         if isinstance(each, type) and issubclass(each, BundlerError) and each is not BundlerError
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from bundler import errors
 from bundler.errors import BundlerError
 from bundler.stages.read import parse_recipe
 from tests.documents import DOCUMENTS
@@ -120,6 +121,11 @@ def test_every_error_says_what_it_means_and_what_to_do() -> None:
         meaning, remedy = meaning_and_remedy(error)
         assert meaning.endswith(".")
         assert remedy.endswith(".")
+
+
+def test_every_error_is_imported_from_the_package() -> None:
+    assert {error.__name__ for error in error_classes()} < {*errors.__all__}
+    assert all(getattr(errors, error.__name__) is error for error in error_classes())
 
 
 def test_an_error_without_a_remedy_is_refused() -> None:

@@ -1,0 +1,24 @@
+"""6: the lock does not fit the recipe."""
+
+from __future__ import annotations
+
+from bundler.errors.base import BundlerError
+
+
+class LockError(BundlerError):
+    """The lock is missing, of another recipe, or made with another compressor.
+
+    Run `k3s-bundler lock --update RECIPE`, look at what moved, and commit the lock.
+    """
+
+    name = "lock-outdated"
+    exit_code = 6
+
+
+class LockMalformedError(LockError):
+    """The lock file cannot be read.
+
+    Make it again with `k3s-bundler lock --update RECIPE`, or use the version of k3s-bundler that wrote it.
+    """
+
+    name = "lock-malformed"
