@@ -24,7 +24,8 @@ MOST_PACKED = 20 << 20
 _MOST_UNPACKED = 100 << 20
 _MOST_MEMBERS = 10_000
 _DEEPEST = 4  # charts in charts in charts
-_PLAIN_SUFFIXES = (".yaml", ".yml")
+_CRD_SUFFIXES = (".yaml", ".yml", ".json")
+_NOTES = "NOTES.txt"
 _HINT = "pack it with `helm package`, after `helm dependency build`"
 
 
@@ -48,12 +49,16 @@ class PackedChart:
     @property
     def is_plain(self) -> bool:
         """Say whether it has no template that something would be filled into: its files are manifests as they are."""
-        return not any(b"{{" in file.data for file in self.templates if not file.path.endswith("NOTES.txt"))
+        return not any(b"{{" in file.data for file in self.templates if not file.path.endswith(_NOTES))
 
     @property
     def manifests(self) -> tuple[ChartFile, ...]:
-        """Give what a plain chart deploys."""
-        return self.crds + tuple(file for file in self.templates if file.path.endswith(_PLAIN_SUFFIXES))
+        """Give what a plain chart deploys: every template whatever its suffix, but partials (helm SortManifests)."""
+        return self.crds + tuple(
+            file
+            for file in self.templates
+            if not file.path.endswith(_NOTES) and not file.path.rpartition("/")[2].startswith("_")
+        )
 
 
 def read_chart(data: bytes, source: str) -> PackedChart:
@@ -119,7 +124,7 @@ def _chart(files: Mapping[str, bytes], source: str, depth: int) -> PackedChart:
 
 
 def _is_crd(path: str) -> bool:
-    return path.startswith("crds/") and path.endswith(_PLAIN_SUFFIXES)
+    return path.startswith("crds/") and path.endswith(_CRD_SUFFIXES)
 
 
 def _below(name: str, file: ChartFile) -> ChartFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,15 @@ class _Dumper(yaml.SafeDumper):
     """Text of several lines as such, so that a person can read valuesContent."""
 
 
+_PLAIN = re.compile(r"[A-Za-z/][^\n]*")
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    """Quote what Go's readers take for something else and PyYAML does not: `1e3`, `0o17`, `y` (see site.yaml_text)."""
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    style = "|" if "\n" in text else None if plain else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -165,3 +165,36 @@ def test_values_reach_the_chart_as_they_are(given_values: dict[str, Any]) -> Non
             "createNamespace": True,
         },
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1e3", "12E4", "0o17", "y", "N", "On", ".5", "-.5e1", ".inf", "1_0", "2001-01-01", "~", "null", "<<", "=", ""],
+)
+def test_text_that_go_takes_for_something_else_is_quoted_as_value_and_as_key(text: str) -> None:
+    one = Chart.model_validate({"name": "app", "chart": "./a.tgz", "values": {"tag": text, text: 1}})
+    content = yaml.safe_load(helm_chart(one, "charts/app-0123456789ab.tgz"))["spec"]["valuesContent"]
+    node = yaml.compose(content)
+    assert isinstance(node, yaml.MappingNode)
+    (_, value), (key, _) = node.value
+    assert value.style in {'"', "'"}
+    assert key.style in {'"', "'"}
+    assert yaml.safe_load(content) == {"tag": text, text: 1}
+
+
+@pytest.mark.parametrize("name", ["y", "1e3", "null", "0"])
+def test_a_chart_called_like_a_value_keeps_its_name(name: str) -> None:
+    text = helm_chart(Chart.model_validate({"name": name, "chart": "./a.tgz"}), "charts/x.tgz").decode()
+    assert f'name: "{name}"\n' in text
+
+
+def test_every_template_of_a_plain_chart_is_deployed_whatever_it_is_called() -> None:
+    """Helm leaves out partials and NOTES.txt alone; an image in a file that is called otherwise is needed as well."""
+    files = {
+        f"templates/{name}": PLAIN for name in ("a.yaml", "b.json", "c.tpl", "d", "sub/e.yml", "_f.yaml", "NOTES.txt")
+    }
+    found = read_chart(chart({**files, "crds/g.json": "{}", "crds/h.txt": ""}), "app.tgz")
+    assert found.is_plain
+    assert [file.path for file in found.manifests] == [
+        "crds/g.json", "templates/a.yaml", "templates/b.json", "templates/c.tpl", "templates/d", "templates/sub/e.yml",
+    ]  # fmt: skip
