@@ -107,6 +107,13 @@ def what_moved(old: Lock, new: Lock) -> tuple[str, ...]:
         for name in sorted(before.keys() & after.keys())
         if before[name].manifest != after[name].manifest
     ]
+    if old.release == new.release:
+        known = {each.arch: each.binary.digest for each in old.architectures}
+        lines += [
+            f"~ {each.binary.name}: published anew as {new.release}"
+            for each in new.architectures
+            if known.get(each.arch, each.binary.digest) != each.binary.digest
+        ]
     was, now = ({file.path: file.digest for file in lock.files} for lock in (old, new))
     lines += [f"- {path}" for path in sorted(was.keys() - now.keys())]
     lines += [f"+ {path}" for path in sorted(now.keys() - was.keys())]

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bundler.cli.main import main
+from bundler.model.lock import parse_lock
+from bundler.stages.lockfile import what_moved
 from tests.recorded_daemon import RECORDED
 from tests.upstream import Upstream
 from tests.workloads.packed import PLAIN, chart
@@ -242,3 +244,11 @@ def test_an_archive_for_an_architecture_that_is_not_in_the_bundle_is_found(
     for more in ((), ("--unpack",)):
         assert run("verify", *more, stick) == 4
         assert "images/other.tar is for amd64, and the bundle is not" in capsys.readouterr().err
+
+
+def test_a_binary_that_was_published_anew_under_its_tag_is_told(shop: Shop) -> None:
+    old = parse_lock(json.dumps(shop.lock).encode(), "a")
+    digest = ("architectures", 0, "binary", "digest")
+    new = parse_lock(json.dumps(edited(shop.lock, digest, f"sha256:{'0' * 64}")).encode(), "b")
+    assert what_moved(old, new) == ("~ k3s-arm64: published anew as v1.34.1+k3s1",)
+    assert what_moved(old, old) == ()
