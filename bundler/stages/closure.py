@@ -78,6 +78,7 @@ def require_closed(folder: Path) -> Contents:
 
 def _findings(folder: Path, contents: Contents) -> Iterator[str]:
     yield from missing_charts(contents.found.charts, contents.lock.files)
+    yield from _pins_without_names(contents)
     left_out = {image.reference for image in contents.lock.left_out}
     text = _read(folder / IMAGE_LIST, _MOST_LOCK)
     listed = parse_image_list(text, IMAGE_LIST)
@@ -98,6 +99,23 @@ def _findings(folder: Path, contents: Contents) -> Iterator[str]:
             )
         if contents.found.helm_charts and not any(f"/{_HELM_JOB}:" in name for name in present):
             yield f"{_HELM_JOB} for {each.arch} is missing: HelmChart objects need it"
+
+
+def _pins_without_names(contents: Contents) -> Iterator[str]:
+    """Find pinned images that no node would find: it names images by digest only when the bundle says so."""
+    if contents.bundle.digest_names:
+        return
+    yield from (
+        f"{use.where} pins {use.text}, and nodes are not told to name images by digest"
+        for use in contents.found.uses
+        if use.reference.digest
+    )
+    yield from (
+        f"the chart {chart.name} pins {image}, and nodes are not told to name images by digest"
+        for chart in contents.lock.charts
+        for image in chart.images
+        if "@" in image
+    )
 
 
 def _missing(reference: Reference, present: Mapping[str, BundledImage], arch: str) -> Iterator[str]:

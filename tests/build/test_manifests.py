@@ -299,6 +299,17 @@ def test_the_stick_is_asked_itself_and_not_its_lock_alone(workshop: Workshop) ->
     assert f"{NESTED} for arm64 is missing" in result.err
 
 
+def test_pins_of_which_nodes_are_not_told_are_found(workshop: Workshop) -> None:
+    write(workshop, web=deployment(f"{HELLO}@{index_of(workshop, HELLO)}"))
+    workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache)
+    lock = json.loads(workshop.lock.read_text())
+    workshop.lock.write_text(json.dumps({**lock, "digestNames": False}))
+    result = workshop.build("--locked")
+    assert (result.code, result.error) == (4, "bundle-incomplete")
+    assert "manifests/web.yaml: Deployment web, container main pins" in result.err
+    assert "nodes are not told to name images by digest" in result.err
+
+
 def carrying_chart(role: str = "server", target: str = "data-dir/server/static/charts/x.tgz") -> str:
     return f"files: [{{source: ./x.tgz, target: {target}, role: {role}}}]\n"
 
