@@ -141,11 +141,12 @@ def open_context(folder: Path, name: str, dockerfile: str, target: str | None, a
     """
     from docker.utils.build import exclude_paths  # noqa: PLC0415  importing docker costs 0.1 s
 
-    if not folder.is_dir():
-        raise RecipeNotFoundError(
-            f"images.extra: there is no folder {folder} to build", hint="contexts are relative to the recipe's folder"
-        )
     try:
+        if not folder.is_dir():
+            raise RecipeNotFoundError(
+                f"images.extra: there is no folder {folder} to build",
+                hint="contexts are relative to the recipe's folder",
+            )
         if not (folder / dockerfile).resolve(strict=True).is_relative_to(folder.resolve()):
             raise UsageError(
                 f"images.extra: {folder / dockerfile} is a link out of its context", hint="put the file itself there"

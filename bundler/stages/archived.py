@@ -92,11 +92,14 @@ def with_own_images(lock: Lock, own_images: Archived) -> Lock:
 
 def _there(path: str, folder: Path) -> Path:
     whole = folder / path
-    if not whole.is_file():
-        raise RecipeNotFoundError(
-            f"images.extra: there is no archive {whole}", hint="paths of archives are relative to the recipe's folder"
-        )
-    return whole
+    try:
+        if whole.is_file():
+            return whole
+    except OSError as error:
+        raise host_error(error, whole) from error
+    raise RecipeNotFoundError(
+        f"images.extra: there is no archive {whole}", hint="paths of archives are relative to the recipe's folder"
+    )
 
 
 def _content(path: str, folder: Path, progress: Progress) -> ArchiveContent:

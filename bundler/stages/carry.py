@@ -78,19 +78,24 @@ def _carried(wanted: WantedFile, path: Path, store: Store, machines: AbstractSet
 
 def _local_chart(chart: Chart, index: int, folder: Path, store: Store) -> CarriedFile:
     path = folder / chart.chart
-    if path.is_dir():
-        raise ChartError(
-            f"charts[{index}].chart: {path} is a folder", hint=f"pack it: helm package {chart.chart}; name the .tgz"
-        )
+    try:
+        if path.is_dir():
+            raise ChartError(
+                f"charts[{index}].chart: {path} is a folder", hint=f"pack it: helm package {chart.chart}; name the .tgz"
+            )
+    except OSError as error:
+        raise host_error(error, path) from error
     digest, size = _keep(path, f"charts[{index}].chart", store)
     return CarriedFile(source=chart.chart, path=chart_path(chart.name, digest), digest=digest, size=size, role="server")
 
 
 def _keep(path: Path, place: str, store: Store) -> tuple[Digest, int]:
     """Put a file into the store, unless it is there; `place` is what the recipe calls it."""
-    if not path.is_file():
-        raise RecipeNotFoundError(f"{place}: there is no file {path}", hint="paths are relative to the recipe's folder")
     try:
+        if not path.is_file():
+            raise RecipeNotFoundError(
+                f"{place}: there is no file {path}", hint="paths are relative to the recipe's folder"
+            )
         with path.open("rb") as file:
             digest = digest_from_hex(hashlib.file_digest(file, "sha256").hexdigest())
             if store.verified(digest):

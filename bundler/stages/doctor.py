@@ -357,10 +357,12 @@ def _look_at_clock(drifts: list[float]) -> Finding:
 def _look_at_compressor(recipe: Recipe, lock: Path | None) -> Iterator[Finding]:
     here = compressor(recipe.pack.level)
     yield _ok("zstd", f"libzstd {here.library}")
-    if lock is None or not lock.is_file():
+    if lock is None:
         return
     try:
         known = parse_lock(lock.read_bytes(), str(lock))
+    except FileNotFoundError:
+        return
     except LockError as error:
         yield _failed("lock", error)
     except OSError as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from glob import glob, has_magic
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.errors import ManifestError, RecipeNotFoundError
+from bundler.errors import ManifestError, RecipeNotFoundError, host_error
 from bundler.k3s.addons import MANIFEST_SUFFIXES, addon_name, why_no_addon
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 
 _CHART = "the chart "
@@ -22,11 +23,15 @@ def manifest_files(patterns: Sequence[str], folder: Path, charts: Sequence[str] 
     In folders and for globs, what k3s would not deploy anyway (other suffixes, names that begin with a period) is left
     out. `charts` are charts of the recipe: each gets a manifest by its name.
 
-    Raises RecipeNotFoundError, and ManifestError for names k3s cannot deploy.
+    Raises RecipeNotFoundError, ManifestError for names k3s cannot deploy, and host errors, also for folders within that
+    cannot be read.
     """
     found: dict[str, Path] = {}
     for index, pattern in enumerate(patterns):
-        matches = sorted(_matches(pattern, folder))
+        try:
+            matches = sorted(_matches(pattern, folder))
+        except OSError as error:
+            raise host_error(error, Path(error.filename or folder / pattern)) from error
         if not matches:
             raise RecipeNotFoundError(
                 f"manifests[{index}]: there is no manifest at {folder / pattern}",
@@ -50,10 +55,14 @@ def _matches(pattern: str, folder: Path) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    hidden = {path for path in folder.rglob(".*") if path.is_dir()}
-    for path in folder.rglob("*"):
-        if _is_manifest(path) and not hidden.intersection(path.parents):
-            yield path
+    # Not rglob, which leaves out without a word what it may not read.
+    for place, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (path for name in names if _is_manifest(path := Path(place, name)))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_manifest(path: Path) -> bool:

@@ -381,6 +381,35 @@ def test_a_lock_that_is_none_is_an_error_and_stays(text: str, workshop: Workshop
     assert workshop.lock.read_text() == text
 
 
+TOO_LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("extra", "more"),
+    [
+        ("[]", f"files: [{{source: ./{TOO_LONG}, target: /etc/x}}]\n"),
+        ("[]", f"manifests: [./{TOO_LONG}]\n"),
+        ("[]", f"charts: [{{name: a, chart: ./{TOO_LONG}}}]\n"),
+        (f"[{{archive: ./{TOO_LONG}}}]", ""),
+        (f"[{{build: ./{TOO_LONG}, ref: 'a:1'}}]", ""),
+    ],
+)
+def test_what_the_system_refuses_to_look_at_is_an_error_of_this_machine(
+    workshop: Workshop, extra: str, more: str
+) -> None:
+    """As for a file in a folder that only somebody else may enter."""
+    workshop.write_recipe(extra=[], more=more)
+    workshop.recipe.write_text(workshop.recipe.read_text().replace("extra: []", f"extra: {extra}"))
+    result = workshop.build()
+    assert (result.error, result.code) == ("host", 5)
+    assert f"{TOO_LONG}: File name too long" in result.err
+
+
+def test_a_name_that_no_file_can_have_is_no_recipe(workshop: Workshop) -> None:
+    result = workshop.run("build", TOO_LONG)
+    assert (result.error, result.code) == ("recipe-not-found", 2)
+
+
 def test_a_registry_that_falls_silent_keeps_other_work(workshop: Workshop) -> None:
     """One silent answer is asked again; nothing fails."""
     workshop.upstream.fail(f"{HELLO}/blobs/*", Stall(after=10, seconds=1))

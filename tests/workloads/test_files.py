@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from bundler.errors import ManifestError, RecipeNotFoundError
+from bundler.errors import HostError, ManifestError, RecipeNotFoundError
 from bundler.workloads.files import manifest_files
+from tests.store.children import AS_NOBODY, finish, start
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+FILES = "from bundler.workloads.files import manifest_files\n"
 TREE = ("app.yaml", "m/web.yml", "m/db/db.json", "m/README.md", "m/.draft.yaml", "m/.git/x.yaml", "m/notes.txt")
 
 
@@ -78,3 +78,24 @@ def test_two_files_of_one_addon_are_refused(tmp_path: Path, other: str) -> None:
         manifest_files(["app.yaml", other], tmp_path)
     assert "app.yaml" in caught.value.what
     assert other in caught.value.what
+
+
+def test_a_name_that_is_none_and_a_folder_that_cannot_be_read_are_told(folder: Path) -> None:
+    with pytest.raises(HostError, match="File name too long"):
+        manifest_files(["x" * 300], folder)
+
+
+def test_a_folder_within_that_cannot_be_read_is_not_left_out_without_a_word() -> None:
+    script = """
+(root / "m" / "closed").mkdir(parents=True)
+(root / "m" / "a.yaml").write_text("")
+(root / "m" / "closed").chmod(0)
+try:
+    print(*manifest_files(["m"], root))
+except BundlerError as error:
+    print(error.name, str(root / "m" / "closed") in error.what)
+(root / "m" / "closed").chmod(0o700)
+"""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        assert finish(start(FILES + AS_NOBODY + script, name)) == "not-writable True"
