@@ -31,6 +31,10 @@ Pause and whatever is not here belongs to every cluster and is never left out.
 """
 
 
+IMAGE_FLAGS = ("pause-image", "helm-job-image")
+"""Flags that name an image which nodes then need (k3s pkg/cli/cmds)."""
+
+
 def parse_image_list(text: bytes, source: str) -> tuple[Reference, ...]:
     """Read one reference a line, sorted, none twice; `source` names the file in errors. Raises ImageListError."""
     found: set[Reference] = set()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bundler.model.flags import FLAGS, plain_name
+from bundler.model.reference import parse_reference
 from bundler.model.yaml_nodes import shown
 
 if TYPE_CHECKING:
@@ -166,6 +167,14 @@ def _registry(text: str) -> str | None:
     )
 
 
+def _image(text: str) -> str | None:
+    try:
+        parse_reference(text)
+    except ValueError as error:
+        return f"is not an image: {error}"
+    return None
+
+
 def _port_range(text: str) -> str | None:
     found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]) <= 65535:
@@ -236,6 +245,8 @@ _CHECKS: dict[str, Check] = {
     "service-node-port-range": _port_range,
     "system-default-registry": _registry,
     "airgap-extra-registry": _registry,
+    "pause-image": _image,
+    "helm-job-image": _image,
     "server": _server,
     "cluster-domain": _host,
     "node-name": _host,

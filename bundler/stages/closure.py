@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bundler.errors import BundleIncompleteError, ManifestError, NotABundleError, host_error
-from bundler.k3s.images import parse_image_list
-from bundler.model.bundle import IMAGE_LIST, LOCK, BundledImage, read_bundle
+from bundler.k3s.images import IMAGE_FLAGS, parse_image_list
+from bundler.model.bundle import (
+    CONFIG,
+    CONFIG_AGENT,
+    CONFIG_FIRST_SERVER,
+    CONFIG_SERVER,
+    IMAGE_LIST,
+    LOCK,
+    BundledImage,
+    read_bundle,
+)
 from bundler.model.carried import MANIFESTS
 from bundler.model.digest import digest_of
 from bundler.model.lock import Lock, LockedChart, parse_lock
 from bundler.model.reference import parse_reference
 from bundler.workloads.chart import MOST_PACKED, read_chart
-from bundler.workloads.objects import MOST_BYTES, read_objects
+from bundler.workloads.objects import MOST_BYTES, read_documents, read_objects
 from bundler.workloads.static import missing_charts, unsearched
-from bundler.workloads.uses import Findings
+from bundler.workloads.uses import Findings, ImageUse
 from bundler.workloads.walk import walk, walk_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from bundler.model.bundle import Bundle
@@ -43,17 +53,32 @@ def read_contents(folder: Path) -> Contents:
     bundle = read_bundle(folder)
     lock = parse_lock(_read(folder / LOCK, _MOST_LOCK), LOCK)
     found = Findings()
-    for path in sorted((folder / MANIFESTS).glob("*")):
-        try:
+    try:
+        for path in sorted((folder / MANIFESTS).glob("*")):
             found += walk_manifest(_read(path, MOST_BYTES + 1), f"{MANIFESTS}{path.name}")
-        except ManifestError as error:
-            raise _incomplete(folder, [error.what]) from None
+        for name in (CONFIG, CONFIG_SERVER, CONFIG_FIRST_SERVER, CONFIG_AGENT):
+            found += Findings(tuple(_told(folder, name)))
+    except ManifestError as error:
+        raise _incomplete(folder, [error.what]) from None
     for chart in lock.charts:
         data = _read(folder / chart.path, MOST_PACKED + 1)
         found += _plain_images(data, chart)
     searched = {chart.path for chart in lock.charts}
     notes = unsearched(chart for chart in found.charts if chart.path not in searched)
     return Contents(bundle, lock, replace(found, notes=found.notes + notes))
+
+
+def _told(folder: Path, name: str) -> Iterator[ImageUse]:
+    """Find the images that a configuration of k3s names; not every bundle has each."""
+    if not (folder / name).is_file():
+        return
+    for config in read_documents(_read(folder / name, MOST_BYTES + 1), name):
+        for flag in IMAGE_FLAGS if isinstance(config, Mapping) else ():
+            if text := config.get(flag):
+                try:
+                    yield ImageUse(parse_reference(str(text)), str(text), f"{name}: {flag}")
+                except ValueError as error:
+                    raise ManifestError(f"{name}: {flag}: {error}", hint="write registry/repository:tag") from None
 
 
 def _plain_images(data: bytes, chart: LockedChart) -> Findings:

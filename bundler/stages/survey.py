@@ -6,7 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundler.errors import BundleIncompleteError, ManifestError, UsageError
+from bundler.k3s.images import IMAGE_FLAGS
 from bundler.model.carried import MANIFESTS
+from bundler.model.recipe_site import SECTIONS
+from bundler.model.reference import parse_reference
 from bundler.model.wanted import Wanted, WantedImage
 from bundler.workloads.static import missing_charts, unsearched
 from bundler.workloads.uses import Findings, pod_image
@@ -56,6 +59,12 @@ def wanted_images(recipe: Recipe, found: Findings) -> Wanted:
     reasons: dict[str, list[str]] = {}
     references: dict[str, Reference] = {}
     named = [(reference, IN_RECIPE) for reference in recipe.images.references]
+    named += [
+        (parse_reference(str(image)), f"site.{section}.{flag}")
+        for section in SECTIONS
+        for flag in IMAGE_FLAGS
+        if (image := recipe.site.section(section).get(flag))
+    ]
     for reference, reason in named + [(use.reference, use.where) for use in found.uses]:
         reasons.setdefault(reference.name, []).append(reason)
         before = references.setdefault(reference.name, reference)

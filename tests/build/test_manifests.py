@@ -234,6 +234,36 @@ def test_a_tag_that_is_pinned_twice_differently_is_refused(workshop: Workshop) -
     assert "m/b.yaml" in result.err
 
 
+# flags of k3s
+
+
+@pytest.mark.parametrize(
+    ("site", "reason"),
+    [
+        ("{config: {pause-image: 'example/hello:1.0'}}", "site.config.pause-image"),
+        ("{agent: {pause-image: 'docker.io/example/hello:1.0'}}", "site.agent.pause-image"),
+        ("{server: {helm-job-image: 'docker.io/example/hello:1.0'}}", "site.server.helm-job-image"),
+    ],
+)
+def test_an_image_that_nodes_are_told_of_is_carried(workshop: Workshop, site: str, reason: str) -> None:
+    """Without the pause image that nodes are told to take, no pod starts."""
+    workshop.write_recipe(extra=[], more=f"site: {site}\n")
+    bundle = workshop.build().path
+    assert images_of(bundle)[HELLO] == (reason,)
+    assert closure(workshop, bundle).code == 0
+
+
+def test_an_image_of_a_flag_that_is_missing_on_the_stick_is_found(workshop: Workshop) -> None:
+    workshop.write_recipe(extra=[], more="site: {config: {pause-image: 'docker.io/example/hello:1.0'}}\n")
+    workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache)
+    lock = json.loads(workshop.lock.read_text())
+    lock["architectures"][0]["recipeImages"] = []
+    workshop.lock.write_text(json.dumps(lock))
+    result = workshop.build("--locked")
+    assert (result.code, result.error) == (4, "bundle-incomplete")
+    assert f"{HELLO} for arm64 is missing: etc/config.yaml: pause-image needs it" in result.err
+
+
 # closure
 
 

@@ -105,6 +105,7 @@ def test_a_datastore_without_an_account_is_taken(endpoint: str) -> None:
 
 WRONG = [
     ({"debug": "true"}, "true or false without quotes is expected"),
+    ({"pause-image": "Pause"}, "is not an image"),
     ({"debug": 1}, "true or false without quotes is expected"),
     ({"https-listen-port": "6443"}, "one whole number without quotes is expected"),
     ({"https-listen-port": 0}, "a port is 1 to 65535"),
