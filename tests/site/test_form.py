@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bundler.model.flags import FLAGS
 from bundler.site.installer import install_script
 from tests.site.bundles import SHELLS, command_names
 from tests.site.conftest import SHELL_PACKAGES, require
@@ -62,6 +63,16 @@ def test_optional_commands_are_named_nowhere_but_in_the_script_that_asks_for_the
     script = install_script().decode()
     for name in command_names("optional"):
         assert len(re.findall(rf"\b{re.escape(name)}\b", script)) > 1 or "-save" in name or "-restore" in name, name
+
+
+def test_no_flag_of_k3s_is_taken_for_a_misspelt_option(tmp_path: Path) -> None:
+    part = resources.files("bundler.site").joinpath("sh", "20-options.sh").read_text()
+    program = 'exit_usage=2\nfail() { printf "%s\\n" "$3"; }\nfor word; do refuse_misspelt "$word"; done\n'
+    (tmp_path / "options.sh").write_text(part + program)
+    words = [f"--{name}" for name in FLAGS] + [f"--{name}=x" for name in FLAGS]
+    assert len(words) > 200
+    told = subprocess.run(["sh", tmp_path / "options.sh", "--chek", *words], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["--chek is neither an option of this installer nor a flag of k3s"]
 
 
 def test_every_required_command_is_one_of_debian_or_busybox() -> None:

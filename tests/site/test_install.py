@@ -181,6 +181,9 @@ def test_every_calling_style_of_upstream_gives_its_service_and_command(
         ({}, ["--data-dir", "/var"], "data-dir-shared"),
         ({}, ["--verify", "--check"], "two-actions"),
         ({}, ["--force"], "missing-value"),
+        ({}, ["--uninstal"], "unknown-option"),
+        ({}, ["server", "--version"], "unknown-option"),
+        ({}, ["--status=all"], "unknown-option"),
     ],
 )
 def test_wrong_use_is_refused_by_name_and_changes_nothing(

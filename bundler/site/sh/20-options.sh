@@ -80,11 +80,24 @@ take_options() {
         esac
         ;;
       --) words_only=yes ;;
-      *) add_argument "$1" ;;
+      *)
+        refuse_misspelt "$1"
+        add_argument "$1"
+        ;;
     esac
     shift
   done
   given_arguments=$arguments
+}
+
+# What k3s does not know it ends at: a misspelt question would restart a node.
+refuse_misspelt() { # WORD
+  case $1 in
+    --che* | --ver* | --dry* | --images* | --stat* | --roll* | --unin* | --kill* | --keep* | --time* | --settl* | \
+      --forc* | --allow* | --digest* | --json* | --quiet* | --help* | --init* | --instal* | --upgrad* | --remov* | --delet*)
+      fail $exit_usage unknown-option "$1 is neither an option of this installer nor a flag of k3s" \
+        'try: sh install.sh --help; what follows -- is given to k3s in any case' ;;
+  esac
 }
 
 take_value() { # OPTION VALUE
