@@ -37,7 +37,7 @@ def find_recipe(text: str) -> tuple[Path, bool]:
     from bundler.errors import RecipeNotFoundError
 
     path = Path(text)
-    if "/" in text or path.suffix in {".yaml", ".yml"} or _is_file(path):
+    if "/" in text or path.suffix in {".yaml", ".yml"} or path.is_file():
         return path, False
     shipped = {each.stem: each for each in shipped_recipes()}
     if text not in shipped:
@@ -46,10 +46,3 @@ def find_recipe(text: str) -> tuple[Path, bool]:
             hint=f"give the path of a recipe file, or one of: {', '.join(sorted(shipped))}",
         )
     return shipped[text], True
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # no name for a file
-        return False

@@ -405,11 +405,6 @@ def test_what_the_system_refuses_to_look_at_is_an_error_of_this_machine(
     assert f"{TOO_LONG}: File name too long" in result.err
 
 
-def test_a_name_that_no_file_can_have_is_no_recipe(workshop: Workshop) -> None:
-    result = workshop.run("build", TOO_LONG)
-    assert (result.error, result.code) == ("recipe-not-found", 2)
-
-
 def test_a_registry_that_falls_silent_keeps_other_work(workshop: Workshop) -> None:
     """One silent answer is asked again; nothing fails."""
     workshop.upstream.fail(f"{HELLO}/blobs/*", Stall(after=10, seconds=1))
