@@ -70,3 +70,11 @@ def test_a_file_swapped_after_the_check_is_noticed_in_the_copy(site: Site, bundl
     done = site.run(bundle, "server")
     assert (done.status, "error[copy-differs]" in done.err) == (4, True), done
     assert not (site.root / "usr/local").exists()
+
+
+def test_a_check_that_does_not_get_to_its_end_passes_nothing(site: Site, bundle: Path) -> None:
+    real = (site.path / "sha256sum").readlink()
+    (site.path / "sha256sum").unlink()
+    (site.path / "sha256sum").write_text(f'#!/bin/sh\ncase ${{1-}} in -c) kill -9 $$ ;; esac\nexec {real} "$@"\n')
+    (site.path / "sha256sum").chmod(0o755)
+    assert "error[file-damaged]" in refused(site, bundle)
