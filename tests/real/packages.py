@@ -36,6 +36,8 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "strace": ("strace",),
     "cpio": ("cpio",),
     "e2fsprogs": ("mkfs.ext4",),
+    "etcd-client": ("etcdctl",),
+    "etcd-server": ("etcd",),
     "gcc": ("gcc",),
     "gcc-aarch64-linux-gnu": ("aarch64-linux-gnu-gcc",),
     "kmod": ("modprobe",),

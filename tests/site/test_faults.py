@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -171,6 +172,67 @@ def test_kill_9_in_a_rollback_is_finished_by_the_next(tmp_path: Path, old: Path,
         shutil.rmtree(site.root)
 
 
+def calls_of(calls: list[str], *names: str) -> list[int]:
+    """Return the numbers of the calls of some commands, from the first that changes the site."""
+    return [number for number, name in enumerate(calls, 1) if number >= first_change(calls) and name in names]
+
+
+def test_kill_9_in_a_rollback_loses_neither_datastore(tmp_path: Path, old: Path, new: Path) -> None:
+    plan = prepare(tmp_path, old, new, "--rollback")
+    site = Site(plan.template, plan.commands)
+    database = "var/lib/rancher/k3s/server/db"
+    (site.root / database).mkdir(parents=True)
+    (site.root / database / "state.db").write_text("before the upgrade")
+    assert site.run(new).status == 0
+    (site.root / database / "state.db").write_text("after it")
+    _, _, calls = plan.killed(tmp_path / "whole", 0, "before")
+    for number in calls_of(calls, "mv", "cp", "rm"):
+        site, done, _ = plan.killed(tmp_path / f"kill{number}", number, "after")
+        assert done.status == -signal.SIGKILL, (number, done)
+        site.run(new, "--rollback")
+        assert site.read(f"{database}/state.db") == "before the upgrade", number
+        assert site.read(f"{database}.rolled-back/state.db") == "after it", number
+        shutil.rmtree(site.root)
+
+
+def test_what_a_cut_off_install_staged_is_removed_by_one_of_another_bundle(
+    tmp_path: Path, old: Path, new: Path
+) -> None:
+    plan = prepare(tmp_path, None, new, "server")
+    _, _, calls = plan.killed(tmp_path / "whole", 0, "before")
+    staged = set()
+    for number in calls_of(calls, "cp"):
+        site, _, _ = plan.killed(tmp_path / f"kill{number}", number, "after")
+        staged |= {name for name in site.files() if name.endswith("edge-images-amd64.tar.k3s-bundler-new")}
+        assert site.run(old, "server").status == 0
+        assert not [name for name in site.files() if name.endswith((".k3s-bundler-new", "/staged"))], number
+    assert staged
+
+
+def test_an_uninstall_removes_what_a_cut_off_install_had_put_in_place(tmp_path: Path, old: Path) -> None:
+    spec = BundleSpec(
+        release="v1.35.0+k3s1",
+        extra={"files/a": b"a\n", "files/b": b"b\n"},
+        facts=("file=644 any files/a /etc/sysctl.d/90-a.conf", "file=644 any files/b /etc/of/b"),
+    )
+    carrying = build_bundle(tmp_path / "carrying", spec)
+    for installed in (None, old):
+        folder = tmp_path / ("upgrade" if installed else "first")
+        folder.mkdir()
+        plan = prepare(folder, installed, carrying, "server")
+        _, _, calls = plan.killed(folder / "whole", 0, "before")
+        cut = 0
+        for number in calls_of(calls, "mv"):
+            site, _, _ = plan.killed(folder / f"kill{number}", number, "after")
+            if not (site.root / "var/lib/k3s-bundler/k3s/transaction").exists():
+                continue
+            assert site.run(carrying, "--uninstall").status == 0
+            assert site.files().keys() == {"usr/lib/systemd/systemd"}, number
+            assert not (site.root / "etc/of").exists(), number
+            cut += 1
+        assert cut > 5
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_install_puts_everything_back(tmp_path: Path, old: Path, new: Path, number: int) -> None:
     plan = prepare(tmp_path, old, new)
@@ -204,7 +266,7 @@ def mounted(path: Path, options: str) -> Path:
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("size", [40, 60, 80, 100, 120, 140, 160, 180])
+@pytest.mark.parametrize("size", [0, 40, 60, 80, 100, 120, 140, 160, 180])
 def test_a_disk_that_fills_up_leaves_the_old_install(tmp_path: Path, old: Path, new: Path, size: int) -> None:
     root = mounted(tmp_path / "small", "size=2m")
     try:
@@ -225,6 +287,70 @@ def test_a_disk_that_fills_up_leaves_the_old_install(tmp_path: Path, old: Path, 
         assert not [name for name in site.files() if name.endswith(".k3s-bundler-new")]
     finally:
         subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.mark.site
+def test_room_for_the_copy_of_the_datastore_is_seen_to_before(tmp_path: Path, old: Path, new: Path) -> None:
+    root = mounted(tmp_path / "small", "size=4m")
+    try:
+        make_root(root / "root")
+        site = Site(root / "root", command_directory(tmp_path / "bin"))
+        assert site.run(old, "server").status == 0
+        (site.root / "var/lib/rancher/k3s/server/db").mkdir(parents=True)
+        (site.root / "var/lib/rancher/k3s/server/db/state.db").write_bytes(os.urandom(3 << 20))
+        done = site.run(new)
+        assert (done.status, "error[disk-full]" in done.err) == (5, True), done
+    finally:
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.mark.site
+def test_a_disk_without_room_for_a_lock_is_not_taken_for_another_install(tmp_path: Path, old: Path) -> None:
+    root = mounted(tmp_path / "small", "size=4m,nr_inodes=200")
+    try:
+        make_root(root / "root")
+        site = Site(root / "root", command_directory(tmp_path / "bin"))
+        assert site.run(old, "server").status == 0
+        with contextlib.suppress(OSError):
+            for number in range(200):
+                (root / str(number)).mkdir()
+        done = site.run(old, "--uninstall")
+        assert (done.status, "error[state-unwritable]" in done.err) == (5, True), done
+    finally:
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.mark.site
+def test_an_uninstall_never_deletes_what_is_mounted_behind_a_link(tmp_path: Path, old: Path) -> None:
+    site = Site(make_root(tmp_path / "root"), command_directory(tmp_path / "bin"))
+    (site.root / "var/lib").mkdir(parents=True)
+    (site.root / "data/rancher").mkdir(parents=True)
+    (site.root / "var/lib/rancher").symlink_to("../../data/rancher")
+    assert site.run(old, "server").status == 0
+    (site.root / "data/rancher/k3s/storage").mkdir()
+    nas = mounted(tmp_path / "nas", "size=1m")
+    try:
+        (nas / "file").write_text("precious")
+        subprocess.run(["mount", "--bind", nas, site.root / "data/rancher/k3s/storage"], check=True)
+        assert site.run(old, "--uninstall").status == 0
+        assert (nas / "file").read_text() == "precious"
+        assert not (site.root / "data/rancher/k3s/agent").exists()
+    finally:
+        subprocess.run(["umount", "-l", site.root / "data/rancher/k3s/storage"], check=False)
+        subprocess.run(["umount", "-l", nas], check=True)
+
+
+@pytest.mark.site
+def test_a_read_only_file_system_behind_a_link_is_seen_before_the_first_change(tmp_path: Path, old: Path) -> None:
+    site = Site(make_root(tmp_path / "root"), command_directory(tmp_path / "bin"))
+    (site.root / "srv").mkdir()
+    (site.root / "usr/local").symlink_to("../srv/local")
+    local = mounted(site.root / "srv/local", "size=1m,ro")
+    try:
+        done = site.run(old, "server")
+        assert (done.status, "error[target-read-only]" in done.err) == (5, True), done
+    finally:
+        subprocess.run(["umount", "-l", local], check=True)
 
 
 @pytest.mark.site

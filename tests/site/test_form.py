@@ -59,6 +59,11 @@ def test_the_script_has_no_here_document_and_sources_nothing() -> None:
     assert not [line for line in code_lines() if "<<" in line or re.match(r"\s*\.\s", line)]
 
 
+def test_no_redirection_can_end_the_shell() -> None:
+    """A redirection of `:` that fails ends the shell before any message (POSIX, "Consequences of Shell Errors")."""
+    assert not [line for line in code_lines() if re.search(r"(^|[;&|{]|then|do|else)\s*:\s*[<>]", line)]
+
+
 def test_optional_commands_are_named_nowhere_but_in_the_script_that_asks_for_them() -> None:
     script = install_script().decode()
     for name in command_names("optional"):

@@ -334,6 +334,35 @@ def test_asking_changes_nothing(every_site: Site, bundle: Path, choice: str) -> 
         assert f"create {every_site.root}/usr/local/bin/k3s\n" in done.out
 
 
+def test_a_tree_that_leads_out_of_itself_is_refused(site: Site, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "of-the-host").mkdir()
+    (site.root / "var").mkdir()
+    (site.root / "var/lib").symlink_to(tmp_path / "of-the-host")
+    done = site.run(bundle, "server")
+    assert (done.status, "error[target-outside-root]" in done.err) == (5, True), done
+    assert not list((tmp_path / "of-the-host").iterdir())
+
+
+def test_a_service_that_cannot_be_enabled_is_named_with_the_reason(site: Site, bundle: Path) -> None:
+    wants = site.root / "etc/systemd/system/multi-user.target.wants"
+    wants.parent.mkdir(parents=True)
+    wants.write_text("in the way of the link")
+    before = site.files()
+    done = site.run(bundle, "server")
+    assert (done.status, "error[enable-failed]" in done.err, str(wants) in done.err) == (5, True, True), done
+    assert site.files() == before
+
+
+def test_a_failure_that_nobody_foresaw_says_what_to_do(site: Site, bundle: Path) -> None:
+    (site.root / "etc/rancher/k3s").mkdir(parents=True)
+    (site.root / "etc/rancher/k3s/config.yaml").write_text("debug: true\n")
+    (site.root / "var/lib/k3s-bundler").mkdir(parents=True)
+    (site.root / "var/lib/k3s-bundler/saved").write_text("in the way")
+    done = site.run(bundle, "server", "--config", "replace")
+    assert (done.status, "error[unforeseen]" in done.err, "hint: " in done.err) == (1, True, True), done
+    assert site.read("/etc/rancher/k3s/config.yaml") == "debug: true\n"
+
+
 def test_images_only_places_the_archives_and_nothing_else(site: Site, bundle: Path) -> None:
     assert site.run(bundle, "--images-only").status == 0
     files = [name for name in site.files() if not name.startswith(("usr/lib", "var/lib/k3s-bundler"))]

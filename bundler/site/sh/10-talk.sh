@@ -27,7 +27,10 @@ step() { put step step "$1"; }
 note() { put note note "$1"; }
 result() { put result result "$1"; }
 
+said_error=
+
 complain() { # error|warning NAME TEXT HINT
+  [ "$1" != error ] || said_error=yes
   log "$1[$2]: $3"
   if [ -n "$json" ]; then
     printf '{"event":"%s","name":"%s","text":"%s","hint":"%s"}\n' \

@@ -71,8 +71,3 @@ flag_value() ( # NAME [SHORT]
 has_flag() { # NAME: a switch, given as `--name` or `--name=true`
   has_line "$arguments" "=$1" || has_line "$arguments" "=$1=true"
 }
-
-# A top-level scalar of a config.yaml, without its quotes.
-config_value() { # KEY FILE
-  [ ! -f "$2" ] || sed -n "s/^$1:[[:space:]]*//p" "$2" | sed "s/[[:space:]]*#.*//; s/^[\"']//; s/[\"'][[:space:]]*\$//"
-}

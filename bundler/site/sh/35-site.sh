@@ -24,10 +24,21 @@ recall_install() {
   arguments=$(values_of argument "$receipt")
   arguments=${arguments:+$arguments$newline}
   service=$(values_of service "$receipt")
-  : "${INSTALL_K3S_BIN_DIR=$(values_of bin_dir "$receipt")}" "${K3S_DATA_DIR=$(values_of data_dir "$receipt")}"
+  : "${INSTALL_K3S_BIN_DIR=$(values_of bin_dir "$receipt")}"
   digest_names=${digest_names:-$(values_of digest_names "$receipt")}
   : "${INSTALL_K3S_SYSTEMD_DIR=$(values_of systemd_dir "$receipt")}"
   note "Taking role and arguments from the install that is here: $service"
+}
+
+# What only the service knows from then: its environment file.
+recall_variables() {
+  [ -n "$recalled" ] || return 0
+  K3S_CLUSTER_INIT=$(kept_variable K3S_CLUSTER_INIT)
+  K3S_CONFIG_FILE=$(kept_variable K3S_CONFIG_FILE)
+  K3S_DATA_DIR=$(kept_variable K3S_DATA_DIR)
+  K3S_NODE_NAME=$(kept_variable K3S_NODE_NAME)
+  K3S_RESOLV_CONF=$(kept_variable K3S_RESOLV_CONF)
+  K3S_URL=$(kept_variable K3S_URL)
 }
 
 receipts() {
@@ -63,39 +74,13 @@ check_join() {
     *) fail $exit_usage url-scheme "K3S_URL must begin with https://: ${K3S_URL-}" 'for example https://10.0.0.1:6443' ;;
   esac
   [ "$role" = agent ] && [ -z "$recalled" ] || return 0
-  [ -n "${K3S_URL-}$(flag_value --server -s)$(config_value server "$root$etc_dir/config.yaml")$(bundle_config server)" ] ||
+  [ -n "${K3S_URL-}$(flag_value --server -s)$(configured server)" ] ||
     fail $exit_usage agent-without-server 'an agent must know its server' 'set K3S_URL=https://SERVER:6443'
   [ -n "${K3S_TOKEN-}${K3S_TOKEN_FILE-}$(flag_value --token -t)$(flag_value --token-file)" ] ||
     [ -n "$(kept_environment)" ] ||
-    [ -n "$(config_value 'token\(-file\)\{0,1\}' "$root$etc_dir/config.yaml")$(bundle_config 'token\(-file\)\{0,1\}')" ] ||
+    [ -n "$(configured token)$(configured token-file)" ] ||
     fail $exit_usage agent-without-token 'an agent needs the token of its server' \
       'set K3S_TOKEN or K3S_TOKEN_FILE; on the server it is in /var/lib/rancher/k3s/server/node-token'
-}
-
-# The value the bundle's own config.yaml gives for this role.
-bundle_config() { config_value "$1" "$bundle/$(bundled_config_path)"; } # KEY
-
-# The one that fits best. A server that is told of no other is the first of its cluster.
-bundled_config_path() {
-  if [ "$role" = server ] && [ -f "$bundle/etc/config-first-server.yaml" ] && [ -z "$(joined_server)" ]; then
-    printf 'etc/config-first-server.yaml\n'
-  elif [ -f "$bundle/etc/config-$role.yaml" ]; then
-    printf 'etc/config-%s.yaml\n' "$role"
-  else
-    printf 'etc/config.yaml\n'
-  fi
-}
-
-joined_server() {
-  printf '%s' "${K3S_URL-}$(flag_value --server -s)$(config_value server "$root$etc_dir/config.yaml")"
-  [ -z "$recalled" ] || kept_environment | sed -n 's/^K3S_URL=//p'
-}
-
-# What k3s is told: by a flag, by the site's own config.yaml, by that of the bundle.
-setting() { # KEY
-  told=$(flag_value "--$1")
-  told=${told:-$(config_value "$1" "$root$etc_dir/config.yaml")}
-  printf '%s\n' "${told:-$(bundle_config "$1")}"
 }
 
 find_service() {
@@ -113,6 +98,7 @@ find_service() {
       'use letters, digits, dot, dash and underscore in INSTALL_K3S_NAME' ;;
   esac
   state=$state_base/$service
+  systemd_dir=${INSTALL_K3S_SYSTEMD_DIR:-/etc/systemd/system}
 }
 
 find_directories() {
@@ -121,11 +107,9 @@ find_directories() {
     bin_dir=/usr/local/bin
     if [ -d "$root/opt/bin" ] && ! can_write "$root/usr/local/bin"; then bin_dir=/opt/bin; fi
   fi
-  systemd_dir=${INSTALL_K3S_SYSTEMD_DIR:-/etc/systemd/system}
   data_dir=$(flag_value --data-dir -d)
   data_dir=${data_dir:-${K3S_DATA_DIR-}}
-  data_dir=${data_dir:-$(config_value data-dir "$root$etc_dir/config.yaml")}
-  data_dir=${data_dir:-$(bundle_config data-dir)}
+  data_dir=${data_dir:-$(configured data-dir)}
   data_dir=${data_dir:-/var/lib/rancher/k3s}
   check_directory INSTALL_K3S_BIN_DIR "$bin_dir"
   check_directory INSTALL_K3S_SYSTEMD_DIR "$systemd_dir"
@@ -162,9 +146,10 @@ can_write() ( # DIRECTORY
 
 read_only_mount() { has_mount_option "$1" ro; } # PATH
 
-# Looks at the mount a path lies on, which is the longest mount point that leads to it.
+# Looks at the mount a path lies on, links followed, which is the longest mount point that leads to it.
 has_mount_option() ( # PATH OPTION
   [ -r /proc/self/mounts ] || exit 1
+  set -- "$(cd -P -- "$(existing_part "$1")" && pwd -P)" "$2"
   best=
   found=
   while IFS=' ' read -r _ point _ options _; do

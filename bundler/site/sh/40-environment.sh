@@ -83,7 +83,7 @@ check_environment() {
 # What a re-run keeps of the file: everything when it says nothing of its own, else the tokens it does not name anew.
 kept_environment() {
   [ -f "$root$(environment_path)" ] || return 0
-  while IFS= read -r kept_line; do
+  while IFS= read -r kept_line || [ -n "$kept_line" ]; do
     kept_name=${kept_line%%=*}
     if [ -n "$recalled" ]; then
       printf '%s\n' "$kept_line"
@@ -94,4 +94,8 @@ kept_environment() {
       K3S_AGENT_TOKEN) [ -n "${K3S_AGENT_TOKEN-}" ] || has_secret K3S_AGENT_TOKEN || printf '%s\n' "$kept_line" ;;
     esac
   done <"$root$(environment_path)"
+}
+
+kept_variable() { # NAME
+  kept_environment | sed -n "s/^$1=//p" | sed -n '$p' | sed 's/^"\(.*\)"$/\1/; s/\\\([\"$`]\)/\1/g'
 }

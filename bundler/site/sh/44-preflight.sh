@@ -30,6 +30,7 @@ preflight() {
   step 'Looking for what stands in the way'
   check_binary
   check_targets
+  check_data_dir
   check_room
   check_release_step
   if [ -z "$live" ]; then
@@ -70,9 +71,28 @@ check_targets() {
       problem target-directory "$root$path is a directory" 'move it away'
     directory=$(existing_part "$root${path%/*}")
     [ -w "$directory" ] || problem target-unwritable "$directory cannot be written to" 'run this as root'
+    is_inside_root "$directory" || problem target-outside-root \
+      "$directory leads out of $root by a link: the host's own files would be changed" 'make the link relative, or run this in a chroot'
     ! read_only_mount "$directory" || problem target-read-only "$directory is on a read-only file system" \
       'mount it writable, or use INSTALL_K3S_BIN_DIR=/opt/bin and --data-dir'
   done
+}
+
+is_inside_root() { # DIRECTORY
+  [ -n "$root" ] || return 0
+  case $(cd -P -- "$1" && pwd -P)/ in
+    "$root"/*) ;;
+    *) return 1 ;;
+  esac
+}
+
+# k3s would begin a new cluster there, and leave the old one lying.
+check_data_dir() {
+  [ -f "$root$state/receipt" ] && [ "$action" != images-only ] || return 0
+  here=$(values_of data_dir "$root$state/receipt")
+  [ "$here" = "$data_dir" ] || problem data-dir-moved \
+    "$service has its data in $here and would look for it in $data_dir" \
+    "give --data-dir $here, or set data-dir in $etc_dir/config.yaml; to move it, stop $service, move $here and let this pass"
 }
 
 # Bytes of changed files by file system, with the layers unpacked by containerd where the data directory lies.
@@ -80,6 +100,7 @@ check_room() {
   devices=
   for_every_file measure_file
   [ "$action" = images-only ] || [ -n "$docker" ] || [ -z "$changed" ] || measure "$(existing_part "$root$data_dir")" "$(unpacked_size)"
+  ! wants_datastore_copy || measure "$(existing_part "$root$state")" "$(datastore_size)"
   for device in $(printf '%s' "$devices" | sed 's/ .*//' | sort -u); do
     needed=0
     directory=

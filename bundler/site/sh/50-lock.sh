@@ -4,23 +4,35 @@
 held_lock=
 
 take_lock() {
-  mkdir -p "$root$state_base" && chmod 700 "$root$state_base" ||
-    fail $exit_host state-unwritable "$root$state_base cannot be made" 'is the file system read-only or full?'
+  mkdir -p "$root$state_base" && chmod 700 "$root$state_base" || fail_state
   lock=$root$state_base/lock
   holder="$(boot_id):$$:$(start_time $$)"
-  if ! ln -s "$holder" "$lock" 2>/dev/null; then
+  if ! make_lock; then
     other=$(readlink "$lock" || :)
-    ! is_alive "$other" || fail_busy "$other"
-    note 'Clearing the lock of an install that was cut off'
-    mv -f "$lock" "$lock.$$" 2>/dev/null || fail_busy "$other"
-    moved=$(readlink "$lock.$$")
-    # Somebody was faster and the lock is theirs: it goes back.
-    [ "$moved" = "$other" ] || { ln -s "$moved" "$lock" 2>/dev/null && rm -f "$lock.$$" && fail_busy "$moved"; }
-    rm -f "$lock.$$"
-    ln -s "$holder" "$lock" 2>/dev/null || fail_busy "$(readlink "$lock" || :)"
+    [ -z "$other" ] || clear_lock "$other"
+    make_lock || fail_unlocked
   fi
   held_lock=$lock
   clear_moved_locks
+}
+
+make_lock() { ln -s "$holder" "$lock" 2>/dev/null; }
+
+clear_lock() { # HOLDER
+  ! is_alive "$1" || fail_busy "$1"
+  note 'Clearing the lock of an install that was cut off'
+  mv -f "$lock" "$lock.$$" 2>/dev/null || fail_unlocked "$1"
+  moved=$(readlink "$lock.$$")
+  # Somebody was faster and the lock is theirs: it goes back.
+  [ "$moved" = "$1" ] || { ln -s "$moved" "$lock" 2>/dev/null && rm -f "$lock.$$" && fail_busy "$moved"; }
+  rm -f "$lock.$$"
+}
+
+# Somebody was faster, or nobody can write here.
+fail_unlocked() { # [HOLDER THAT IS DEAD]
+  other=$(readlink "$lock" || :)
+  [ -n "$other" ] && [ "$other" != "${1-}" ] || fail_state
+  fail_busy "$other"
 }
 
 # What runs left that were cut off between moving a lock aside and removing it.
@@ -28,6 +40,11 @@ clear_moved_locks() {
   for moved in $(find "$root$state_base" -maxdepth 1 -name 'lock.*' -type l); do
     is_alive "$(readlink "$moved" || :)" || rm -f -- "$moved"
   done
+}
+
+fail_state() {
+  fail $exit_host state-unwritable "$root$state_base cannot be written to" \
+    'is the file system read-only or full? mount it writable or free some space, then run this again'
 }
 
 fail_busy() { # HOLDER

@@ -121,8 +121,16 @@ fail_write() { # FILE
   fail $exit_host write-failed "cannot write $1" "$(df -Pk "$(existing_part "${1%/*}")" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9-]*%.*$/\1 KiB are free there; is the disk full or read-only?/p')"
 }
 
-# Visitor: what an install that was cut off left beside its targets.
-clean_file() { rm -rf -- "$root$3$staged_suffix"; } # MODE SOURCE TARGET
+# What is staged is written down before, for a run that was cut off may be followed by one of another bundle.
+record_staged() {
+  printf '%s' "$changed" >"$root$state/staged" || fail_write "$root$state/staged"
+  flush "$root$state/staged"
+}
+
+clean_staged() {
+  for path in $(cat "$root$state/staged" 2>/dev/null || :); do rm -rf -- "$root$path$staged_suffix"; done
+  rm -f -- "$root$state/staged"
+}
 
 # Brings files and directories to the disk: after a power cut a renamed file that was not synced is empty.
 flush() { sync "$@" 2>/dev/null || sync; }
@@ -139,7 +147,7 @@ record_directories() {
     done
   done
   new=$root$state/directories.new
-  printf '%s\n' "$recorded" | grep . | sort -u >"$new" || [ -f "$new" ] || fail_write "$new"
+  printf '%s\n' "$recorded" | sed '/^$/d' | sort -u >"$new" || fail_write "$new"
   flush "$new"
   mv -f "$new" "$root$state/directories" || fail_write "$root$state/directories"
 }

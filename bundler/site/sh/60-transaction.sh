@@ -4,6 +4,7 @@
 #   previous/      closed: the record of the last change, for --rollback.
 
 transaction_open=
+silent= # why the old version did not come up
 
 # Big files that nobody edits in place are kept by a second link, which takes no room; others are copied.
 keep_old() { # PATH AT THE SITE, COPY
@@ -13,7 +14,6 @@ keep_old() { # PATH AT THE SITE, COPY
 
 # Unlike a receipt's, this release is the one to go back to.
 begin_transaction() {
-  clear_leftovers
   new=$root$state/transaction.new
   make_directory "$state"
   chmod 700 "$root$state"
@@ -59,7 +59,7 @@ put_in_place() { # FROM TO
 
 close_transaction() {
   for path in $gone; do rm -f -- "$root$path"; done
-  rm -rf -- "$root$state/discard"
+  rm -rf -- "$root$state/discard" "$root$state/datastore"
   [ ! -d "$root$state/previous" ] || mv "$root$state/previous" "$root$state/discard"
   mv "$root$state/transaction" "$root$state/previous"
   transaction_open=
@@ -86,9 +86,24 @@ undo_transaction() {
   finish_undo
 }
 
+say_stuck() { # WHAT TO DO IN THE END
+  if [ -n "$silent" ]; then
+    complain error undo-failed "everything is put back, but $service does not come up: $silent" \
+      "see why, for example with $bin_dir/k3s $role --debug; when it can start, $1; its last words were:$newline$(last_words || :)"
+  else
+    complain error undo-failed "cannot put back what $root$state/transaction holds" "free some disk space, then $1"
+  fi
+}
+
+fail_stuck() { # WHAT TO DO IN THE END
+  say_stuck "$1"
+  exit $exit_stuck
+}
+
 finish_undo() {
   directories=$(values_of directory "$root$state/undone/journal" 2>/dev/null | sort -r)
   rm -rf -- "$root$state/undone"
+  clean_staged
   forget_first_install
   for directory in $directories; do rmdir -- "$root$directory" 2>/dev/null || :; done
 }
@@ -120,8 +135,8 @@ put_back() { # COPY FILE
 
 # What an install that was cut off left: half done is undone first, then the new one begins.
 recover_all() {
-  left=$([ ! -d "$root$state_base" ] || find "$root$state_base" -type d \( -name transaction -o -name transaction.new \
-    -o -name undone -o -name discard -o -name removed \) | sort)
+  left=$([ ! -d "$root$state_base" ] || find "$root$state_base" -maxdepth 2 \( -name staged -o -name transaction \
+    -o -name transaction.new -o -name undone -o -name discard -o -name removed \) | sort)
   [ -n "$left" ] || return 0
   begin_work
   for record in $left; do
@@ -130,8 +145,7 @@ recover_all() {
     if [ "${record##*/}" = transaction ]; then
       step 'An earlier install was cut off: going back to what was there before it'
       read_names "$record/journal"
-      undo_transaction || fail $exit_stuck undo-failed "cannot put back what $record holds" \
-        'free some disk space, then run this again'
+      undo_transaction || fail_stuck 'run this again'
     fi
     clear_leftovers
   done
@@ -141,6 +155,7 @@ recover_all() {
 
 clear_leftovers() {
   [ ! -d "$root$state/undone" ] || finish_undo
+  clean_staged
   rm -rf -- "$root$state/transaction.new"
   if [ -d "$root$state/discard" ] && [ ! -d "$root$state/previous" ]; then mv "$root$state/discard" "$root$state/previous"; fi
   rm -rf -- "$root$state/discard"
@@ -159,11 +174,11 @@ run_rollback() {
     [ -n "$(values_of release "$record/journal")" ] || fail $exit_usage nothing-to-roll-back \
       "the last install of $service was its first" 'to remove it: sh install.sh --uninstall'
     check_record "$record"
+    refuse_to_part_members "$record"
     step "Going back to $(values_of release "$record/journal")"
     mv "$record" "$root$state/transaction"
   }
-  undo_transaction || fail $exit_stuck undo-failed "cannot put back what $root$state/transaction holds" \
-    'free some disk space, then run --rollback again'
+  undo_transaction || fail_stuck 'run --rollback again'
   result "$service is back at $(installed_release)"
 }
 

@@ -42,7 +42,7 @@ enable_service() {
     return
   fi
   case $init in
-    systemd) systemctl enable --quiet "$service" 2>/dev/null ;;
+    systemd) systemctl enable --quiet "$service" ;;
     openrc) rc-update add "$service" default >/dev/null ;;
   esac
 }
@@ -134,6 +134,9 @@ put_back_service() { # JOURNAL
   if [ -n "$live" ] && [ "$(values_of active "$1")" = yes ]; then
     # However short the new version's time was: the old one has time to come up.
     [ "$timeout" -ge 120 ] || timeout=120
-    restart_service && await_ready || return 1
+    silent='its start was refused'
+    restart_service || return 1
+    await_ready || { silent=$reason && return 1; }
+    silent=
   fi
 }

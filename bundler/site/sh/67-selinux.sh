@@ -28,7 +28,7 @@ readonly selinux_mark=$state_base/selinux-package # there when the package came 
 
 install_selinux_package() { # PATH IN THE BUNDLE
   step "Installing $1"
-  : >"$root$selinux_mark" || fail_write "$root$selinux_mark"
+  printf '' >"$root$selinux_mark" || fail_write "$root$selinux_mark"
   said=$(rpm -U "$bundle/$1" 2>&1) ||
     fail $exit_host selinux-package "$1 cannot be installed: $said" 'its dependencies (container-selinux, selinux-policy) must be there'
 }

@@ -46,17 +46,18 @@ fail_proof() { # NAME TEXT
 await_ready() {
   reason="not ready after $timeout seconds"
   waited=0
-  first_starts=
+  first_restarts=
   while [ "$waited" -lt "$timeout" ]; do
     if [ "$init" = systemd ]; then
       shown=$(systemctl show -p ActiveState -p NRestarts "$service")
-      starts=$(printf '%s\n' "$shown" | sed -n 's/^NRestarts=//p')
-      first_starts=${first_starts:-${starts:-0}}
+      # systemd before 235 does not count them.
+      restarts=$(printf '%s\n' "$shown" | sed -n 's/^NRestarts=//p')
+      first_restarts=${first_restarts:-${restarts:-0}}
       case $shown in
         *ActiveState=active*) return 0 ;;
         *ActiveState=failed*) reason='it failed' && return 1 ;;
       esac
-      [ $((${starts:-0} - first_starts)) -lt 3 ] || { reason='it crashes again and again' && return 1; }
+      [ $((${restarts:-0} - first_restarts)) -lt 3 ] || { reason='it crashes again and again' && return 1; }
     elif is_active && openrc_ready; then
       return 0
     fi

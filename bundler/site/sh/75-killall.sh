@@ -76,8 +76,9 @@ descendants_of() ( # PID
   done
 )
 
-# Mount points from the deepest up, decoded as the kernel encodes them.
+# Mount points from the deepest up, decoded as the kernel encodes them. It knows them by the path without links.
 mounts_below() ( # PREFIX
+  [ ! -d "$1" ] || set -- "$(cd -P -- "$1" && pwd -P)"
   while IFS=' ' read -r _ point _; do
     point=$(mount_point "$point")
     case $point in
@@ -106,7 +107,7 @@ remove_tree() ( # PATH AT THE SITE
     rm -f -- "$target"
   elif [ -z "$(mounts_below "$target")" ]; then
     rm -rf -- "$target"
-  elif [ "$(mounts_below "$target" | grep -c -x -F "$target")" -gt 0 ]; then
+  elif [ "$(mounts_below "$target" | grep -c -x -F "$(cd -P -- "$target" && pwd -P)")" -gt 0 ]; then
     note "$target is a mount and stays"
   else
     for entry in $(find "$target" -mindepth 1 -maxdepth 1); do remove_tree "${entry#"$root"}"; done

@@ -7,6 +7,7 @@ run_uninstall() {
   kill_everything
   disable_service
   rm -rf -- "$root$(unit_path)" "$root$(environment_path)" "$root/etc/logrotate.d/$service"
+  remove_unfinished
   remove_carried
   reload_services
   forget_service
@@ -17,6 +18,16 @@ run_uninstall() {
   fi
   remove_state
   result "$service is removed${keep_data:+; its data in $data_dir and $etc_dir is kept}"
+}
+
+# What an install that was cut off put in place is in no receipt yet. Trees that go whole, or stay, are left to that.
+remove_unfinished() {
+  for path in $(values_of new "$root$state/transaction/journal" 2>/dev/null || :); do
+    case $path in
+      "$state"/* | "$data_dir"/* | "$etc_dir"/* | "$bin_dir"/*) ;;
+      *) rm -f -- "$root$path" ;;
+    esac
+  done
 }
 
 remove_shared() {
@@ -37,7 +48,7 @@ remove_shared() {
 
 # What is known of the install goes in one step, and last: until then an uninstall that was cut off can go on.
 remove_state() {
-  for path in $(values_of file "$root$state/receipt" 2>/dev/null | sed 's/^[^ ]* [^ ]* //'); do rm -rf -- "$root$path$staged_suffix"; done
+  clean_staged
   rm -f -- "$root$(uninstall_path)"
   remove_directories
   rm -rf -- "$root$state_base/removed"

@@ -33,6 +33,8 @@ read_names() { # RECEIPT OR JOURNAL
 }
 
 show_status() {
+  [ ! -d "$root$state_base" ] || [ -r "$root$state_base" ] ||
+    fail $exit_host not-root "$root$state_base, where it is written down, can be read by root only" "$(sudo_hint)"
   read_receipt || fail $exit_absent not-installed "no k3s installed by this installer${root:+ in $root}" ''
   result "$service $(installed_release), $role, $(values_of arch "$root$state/receipt"), data in $data_dir"
   drift=

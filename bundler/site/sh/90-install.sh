@@ -12,19 +12,19 @@ decide() {
   find_init
   find_role
   find_service
+  recall_variables
+  find_config_layers
   hide_secrets
   find_directories
   check_join
   check_environment
   check_upstream_variables
-  if has_flag --docker || [ "$(config_value docker "$root$etc_dir/config.yaml")$(bundle_config docker)" = true ]; then
-    docker=yes
-  fi
+  if has_flag --docker || [ "$(configured docker)" = true ]; then docker=yes; fi
   [ "$(fact digest-names)" != yes ] || digest_names=yes
   [ "${INSTALL_K3S_BIN_DIR_READ_ONLY-}" != true ] || bin_read_only=yes
   node_name=$(flag_value --node-name)
   node_name=${node_name:-${K3S_NODE_NAME-}}
-  node_name=${node_name:-$(config_value node-name "$root$etc_dir/config.yaml")}
+  node_name=${node_name:-$(configured node-name)}
   node_name=$(printf '%s\n' "${node_name:-$(uname -n)}" | tr '[:upper:]' '[:lower:]')
   choose_links
   choose_carried
@@ -58,14 +58,18 @@ config_files() {
   for line in $carried_files; do printf '%s\n' "${line#* }"; done
 }
 
-# A file that somebody edited, or that was there before, stays unless --config replace asks otherwise.
+is_edited() { # SOURCE TARGET: by hand, or there before the first install
+  [ -e "$root$2" ] && [ -f "$bundle/$1" ] || return 1
+  hash=$(hash_of "$root$2")
+  [ "$hash" != "$(sum_of "$1")" ] && ! was_installed "$hash" "$2"
+}
+
+# A file that somebody edited stays unless --config replace asks otherwise.
 choose_kept() {
   for line in $(config_files); do
     source=${line%% *}
     target=${line#* }
-    if [ ! -e "$root$target" ] || [ ! -f "$bundle/$source" ]; then continue; fi
-    hash=$(hash_of "$root$target")
-    if [ "$hash" = "$(sum_of "$source")" ] || was_installed "$hash" "$target"; then continue; fi
+    is_edited "$source" "$target" || continue
     if [ "$config_choice" = replace ]; then
       warn config-replaced "$target was edited by hand and is replaced" "the edited file is kept in $state_base/saved"
     else
@@ -106,9 +110,10 @@ install_bundle() {
     return
   fi
   begin_work
+  clear_leftovers
   step "Copying $(printf '%s' "$changed" | wc -l | tr -d ' ') files"
   record_directories
-  for_every_file clean_file
+  record_staged
   for_every_file stage_file
   begin_transaction
   save_edited
@@ -119,7 +124,7 @@ install_bundle() {
   apply_selinux
   apply_kernel_settings
   reload_services
-  if wants_enabled; then enable_service; fi
+  enable_wanted
   if [ -n "$starts" ]; then
     run_check_config
     restart_service || fail_proof start-failed "$service cannot be started"
@@ -154,8 +159,14 @@ wants_enabled() {
   [ "$init" != none ] && [ "$action" != images-only ] && [ "${INSTALL_K3S_SKIP_ENABLE-}" != true ]
 }
 
+enable_wanted() {
+  if ! wants_enabled; then return 0; fi
+  said=$(enable_service 2>&1) || fail $exit_host enable-failed "$service cannot be enabled: $said" \
+    "see what $root$(enabling_link) and its directory are; INSTALL_K3S_SKIP_ENABLE=true installs without"
+}
+
 finish_unchanged() {
-  if wants_enabled; then enable_service; fi
+  enable_wanted
   if [ -n "$starts" ] && { ! is_active || [ "${INSTALL_K3S_FORCE_RESTART-}" = true ]; }; then
     restart_service || fail $exit_host start-failed "$service cannot be started" "$(last_words || :)"
     prove_install

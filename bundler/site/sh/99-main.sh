@@ -3,18 +3,19 @@ on_exit() { # STATUS
   status=$1
   trap - EXIT
   trap '' INT TERM
+  [ "$status" != $exit_bug ] || [ -n "$said_error" ] || complain error unforeseen 'a command failed that was not expected to' \
+    "the lines above and ${log_file:-the log} say more; whatever is put back now, run it again when that is solved"
   if [ -n "$transaction_open" ]; then
     step 'Putting everything back'
     if ! undo_transaction; then
-      complain error undo-failed "cannot put back what $root$state/transaction holds" \
-        'free some disk space, then run sh install.sh --rollback'
+      say_stuck 'run sh install.sh --rollback'
       status=$exit_stuck
     fi
   fi
   if [ -n "$held_lock" ]; then
-    for path in $changed; do rm -rf -- "$root$path$staged_suffix"; done
     if [ -n "$state" ]; then
-      rm -rf -- "$root$state/transaction.new"
+      clean_staged
+      rm -rf -- "$root$state/transaction.new" "$root$state/directories.new"
       [ -d "$root$state/transaction" ] || forget_first_install
     fi
     for directory in $(printf '%s' "$made" | sort -r); do rmdir -- "$root$directory" 2>/dev/null || :; done
@@ -34,7 +35,7 @@ begin_work() {
   [ -z "$held_lock" ] || return 0
   take_lock
   log_file=$root/var/log/k3s-bundler.log
-  mkdir -p "$root/var/log" && (umask 077 && : >>"$log_file") 2>/dev/null || log_file=
+  mkdir -p "$root/var/log" && (umask 077 && printf '' >>"$log_file") 2>/dev/null || log_file=
   log "begin: $action"
   clear_removed
 }

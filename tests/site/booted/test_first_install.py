@@ -184,6 +184,8 @@ def test_a_user_is_told_how_to_call_it_through_sudo(systemd_host: Host) -> None:
     done = systemd_host.run(*user, *command.split(), "--timeout=60", "--settle=1", environment=AGENT)
     assert done.status == 0, str(done)
     assert systemd_host.is_active("k3s-agent")
+    done = systemd_host.run(*user, "sh", f"{STICK}/old/install.sh", "--status")
+    assert (done.status, "error[not-root]" in done.err) == (5, True), str(done)
     done = systemd_host.run(*user, "/usr/local/bin/k3s-agent-uninstall.sh")
     assert done.status == 0, str(done)
     assert systemd_host.changes() == before
@@ -226,6 +228,14 @@ def test_two_installs_at_once_leave_one_whole_install(systemd_host: Host) -> Non
     assert "error[another-install]" in "".join(said)
     assert systemd_host.is_active()
     assert systemd_host.run("sh", f"{STICK}/old/install.sh", "--status").status == 0
+
+
+def test_a_systemd_that_does_not_count_restarts_is_enough(systemd_host: Host) -> None:
+    """RHEL 7 has one."""
+    older = 'case $* in *NRestarts*) set -- show -p ActiveState k3s ;; esac; exec /usr/bin/systemctl "$@"'
+    systemd_host.write("/usr/local/sbin/systemctl", f"#!/bin/sh\n{older}\n", 0o755)
+    done = systemd_host.install("old")
+    assert (done.status, "is installed and running" in done.out) == (0, True), str(done)
 
 
 def test_an_image_that_containerd_lacks_after_the_start_undoes_the_install(systemd_host: Host) -> None:

@@ -117,6 +117,23 @@ def test_an_upgrade_that_failed_can_be_done_again(systemd_host: Host) -> None:
     assert running_release(systemd_host) == NEW
 
 
+def test_an_old_release_that_does_not_come_up_again_is_said_to_be_what_is_wrong(systemd_host: Host) -> None:
+    assert systemd_host.install("old").status == 0
+    systemd_host.faults(f"hang {NEW}", f"fail {OLD}")
+    done = systemd_host.install("new", "--timeout", "5")
+    assert (done.status, "everything is put back, but k3s does not come up" in done.err) == (8, True), str(done)
+    assert "told to fail" in done.err
+    systemd_host.faults()
+    assert systemd_host.run("sh", f"{STICK}/new/install.sh", "--rollback").status == 0
+    assert running_release(systemd_host) == OLD
+
+
+def test_an_upgrade_knows_the_name_the_node_was_given(systemd_host: Host) -> None:
+    assert systemd_host.install("old", K3S_NODE_NAME="of-its-own").status == 0
+    done = systemd_host.install("new", "--timeout", "15")
+    assert done.status == 0, str(done)
+
+
 def test_rollback_on_request_brings_the_old_release_and_its_data_back(host: Host) -> None:
     assert host.install("old").status == 0
     before = installed(host)

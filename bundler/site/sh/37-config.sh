@@ -1,0 +1,94 @@
+# What k3s is told: which files it reads, and what they say.
+
+readonly drop_in_dir=$etc_dir/config.yaml.d
+
+config_layers= # the files k3s will read, in its order: those of the bundle, or of the site where they stay
+
+# The one that fits best. A server that is told of no other is the first of its cluster.
+bundled_config_path() {
+  if [ "$role" = server ] && [ -f "$bundle/etc/config-first-server.yaml" ] && [ -z "$(joined_server)" ]; then
+    printf 'etc/config-first-server.yaml\n'
+  elif [ -f "$bundle/etc/config-$role.yaml" ]; then
+    printf 'etc/config-%s.yaml\n' "$role"
+  else
+    printf 'etc/config.yaml\n'
+  fi
+}
+
+joined_server() {
+  files=$(site_config_files)
+  printf '%s' "${K3S_URL-}$(flag_value --server -s)$(config_value server $files)"
+}
+
+# What k3s reads now: config.yaml, then the files beside it by name (k3s-io/k3s pkg/configfilearg/parser.go).
+site_config_files() {
+  printf '%s\n' "$root$etc_dir/config.yaml"
+  [ ! -d "$root$drop_in_dir" ] || find "$root$drop_in_dir/" -maxdepth 1 ! -type d | grep -i '\.ya\{0,1\}ml$' | sort
+}
+
+find_config_layers() {
+  carried=$(fact file | sed -n -e "s/^[0-7]* any //p" -e "s/^[0-7]* $role //p")
+  config_layers=$(
+    config_layer "$(bundled_config_path)" "$etc_dir/config.yaml"
+    for path in $(drop_ins); do config_layer "$(carried_source "$path")" "$path"; done
+  )
+}
+
+drop_ins() {
+  {
+    for file in $(site_config_files); do printf '%s\n' "${file#"$root"}"; done
+    for line in $carried; do printf '%s\n' "${line#* }"; done
+  } | grep -i "^$drop_in_dir/[^/]*\.ya\{0,1\}ml\$" | sort -u
+}
+
+carried_source() ( # TARGET
+  for line in $carried; do [ "${line#* }" != "$1" ] || printf '%s\n' "${line%% *}"; done
+)
+
+config_layer() { # PATH IN THE BUNDLE OR NOTHING, TARGET
+  if [ -n "$1" ] && [ -f "$bundle/$1" ] && { [ "$config_choice" = replace ] || ! is_edited "$1" "$2"; }; then
+    printf '%s\n' "$bundle/$1"
+  # What only an earlier bundle brought goes.
+  elif [ -n "$1" ] || [ ! -f "$root$2" ] || ! was_installed "$(hash_of "$root$2")" "$2"; then
+    printf '%s\n' "$root$2"
+  fi
+}
+
+configured() { config_value "$1" $config_layers; } # KEY
+
+# What k3s is told: by a flag, else by its configuration.
+setting() { # KEY
+  told=$(flag_value "--$1")
+  printf '%s\n' "${told:-$(configured "$1")}"
+}
+
+# A top-level value as k3s reads its configuration: a later file wins, `KEY+` adds, items of a list get commas between.
+config_value() ( # KEY FILE...
+  key=$1
+  shift
+  value=
+  for file in "$@"; do
+    inside=
+    for line in $(config_lines "$file"); do
+      case $line in
+        "$key:"*)
+          value=
+          inside=yes
+          ;;
+        "$key+:"*) inside=yes ;;
+        -*) line=:${line#-} ;;
+        *) inside= ;;
+      esac
+      line=${line#*:}
+      [ -z "$inside" ] || value=${value:+$value${line:+,}}$line
+    done
+  done
+  printf '%s\n' "$value"
+)
+
+# Keys at the left, items as `-ITEM`; without comments, quotes and the brackets of a list.
+config_lines() { # FILE
+  [ ! -f "$1" ] || sed "s/^#.*//; s/[[:space:]]#.*//; s/[[:space:]]*\$//; /^\$/d
+    s/^[[:space:]]*-[[:space:]]*/-/; s/^\([\"']\)\([^\"']*\)\1:/\2:/; s/^\([^-:[:space:]][^:]*:\)[[:space:]]*/\1/
+    s/^\([^-:][^:]*:\)\[\(.*\)\]\$/\1\2/; s/^\(-\)\([\"']\)\(.*\)\2\$/\1\3/; s/^\([^:]*:\)\([\"']\)\(.*\)\2\$/\1\3/" "$1"
+}

@@ -1,0 +1,157 @@
+"""What the installer takes from k3s's configuration: config.yaml, then the files of config.yaml.d beside it."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.real.packages import program
+from tests.site.bundles import BundleSpec, Site, build_bundle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ETC = "etc/rancher/k3s"
+DROP_INS = f"{ETC}/config.yaml.d"
+ARCHIVE = "agent/images/k3s-airgap-images-amd64.tar"
+
+
+def write(site: Site, **files: str) -> None:
+    """Write configuration at the site: `config` is config.yaml, every other name one of config.yaml.d."""
+    for name, content in files.items():
+        path = site.root / (f"{ETC}/config.yaml" if name == "config" else f"{DROP_INS}/{name.replace('_', '.')}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, newline="")
+
+
+READ = [
+    (["server: https://a\n"], "https://a"),
+    (["server: https://a # the first\n"], "https://a"),
+    (["\"server\": 'https://a'\r\nother: x\r\n"], "https://a"),
+    (["# server: https://b\nserver:    https://a"], "https://a"),
+    (["  server: https://b\nserver: a#b\n"], "a#b"),
+    (["server: https://a\n", "servers: https://b\n"], "https://a"),
+    (["server: https://a\n", "server: https://b\n"], "https://b"),
+    (["server: https://a\n", 'server: ""\n'], ""),
+    (["server:\n  - one # two\n  - 'th ree'\nother:\n  - four\n"], "one,th ree"),
+    (["server:\n- one\n- two\n", "server+:\n- three\n", "server+: four\n"], "one,two,three,four"),
+    (["server+: one\n", "server:\n  - two\n"], "two"),
+    (["server: [one, two]\n"], "one, two"),
+    (["other:\n  - server: no\n"], ""),
+    ([], ""),
+]
+
+
+@pytest.mark.parametrize(("files", "value"), READ)
+def test_a_value_is_read_as_k3s_reads_it(tmp_path: Path, shell: tuple[str, ...], files: list[str], value: str) -> None:
+    paths = [tmp_path / f"{number}.yaml" for number in range(len(files))]
+    for path, content in zip(paths, files, strict=True):
+        path.write_text(content, newline="")
+    part = resources.files("bundler.site").joinpath("sh", "37-config.sh").read_text()
+    script = "set -euf\nIFS='\n'\netc_dir=/etc/rancher/k3s\n" + part + '\nconfig_value server "$@"\n'
+    done = subprocess.run(
+        [program(shell[0]), *shell[1:], "-c", script, "sh", *paths, tmp_path / "absent"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, value + "\n", "")
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """Make a bundle in which only a server that joins no other one begins a cluster."""
+    extra = {"etc/config-first-server.yaml": b"cluster-init: true\n"}
+    return build_bundle(tmp_path / "first", BundleSpec(config="debug: true\n", extra=extra))
+
+
+def test_a_server_that_is_told_of_another_in_a_drop_in_is_not_the_first(every_site: Site, first: Path) -> None:
+    write(every_site, _10_join_yaml="server: https://s:6443\n")
+    assert every_site.run(first, "server", environment={"K3S_TOKEN": "t"}).status == 0
+    assert every_site.read(f"{ETC}/config.yaml") == "debug: true\n"
+
+
+@pytest.mark.parametrize(
+    ("drop_ins", "is_first"),
+    [
+        ({"_20_yaml": 'server: ""\n', "_10_yaml": "server: https://s:6443\n"}, True),
+        ({"join_yml": "server: https://s:6443\n"}, False),
+        ({"join_txt": "server: https://s:6443\n"}, True),
+        ({"join_yaml": "tls-san:\n  - server\n"}, True),
+    ],
+)
+def test_drop_ins_are_read_by_name_and_the_later_wins(
+    site: Site, first: Path, drop_ins: dict[str, str], *, is_first: bool
+) -> None:
+    write(site, **drop_ins)
+    assert site.run(first, "server", environment={"K3S_TOKEN": "t"}).status == 0
+    assert ("cluster-init" in site.read(f"{ETC}/config.yaml")) == is_first
+
+
+def test_an_agent_finds_server_and_token_in_drop_ins(site: Site, bundle: Path) -> None:
+    write(site, server_yaml="server: https://s:6443\n")
+    assert "error[agent-without-token]" in site.run(bundle, "agent").err
+    write(site, token_yaml="token-file: /etc/token\n")
+    done = site.run(bundle, "agent")
+    assert done.status == 0, done
+
+
+def test_a_drop_in_names_the_data_directory_against_config_yaml(site: Site, bundle: Path) -> None:
+    write(site, config="data-dir: /srv/one\n", place_yaml="data-dir: /srv/two\n")
+    assert site.run(bundle, "server").status == 0
+    assert (site.root / "srv/two" / ARCHIVE).is_file()
+    assert not (site.root / "srv/one").exists()
+
+
+CARRIED = {"files/place.yaml": b"data-dir: /srv/carried\n"}
+CARRIED_FACT = f"file=600 server files/place.yaml /{DROP_INS}/place.yaml"
+
+
+def test_a_drop_in_of_the_bundle_counts_before_it_is_at_the_site_and_not_when_it_goes(
+    site: Site, bundle: Path, tmp_path: Path
+) -> None:
+    carrying = build_bundle(tmp_path / "carrying", BundleSpec(extra=CARRIED, facts=(CARRIED_FACT,)))
+    assert site.run(carrying, "server").status == 0
+    assert (site.root / "srv/carried" / ARCHIVE).is_file()
+    assert "nothing was changed" in site.run(carrying).out
+    done = site.run(bundle)
+    assert (done.status, "error[data-dir-moved]" in done.err) == (5, True), done
+
+
+def test_a_drop_in_of_the_bundle_that_somebody_edited_counts_as_it_is(site: Site, tmp_path: Path) -> None:
+    write(site, place_yaml="data-dir: /srv/mine\n")
+    carrying = build_bundle(tmp_path / "carrying", BundleSpec(extra=CARRIED, facts=(CARRIED_FACT,)))
+    assert site.run(carrying, "server").status == 0
+    assert (site.root / "srv/mine" / ARCHIVE).is_file()
+
+
+def test_an_upgrade_whose_configuration_moves_the_data_directory_is_refused(site: Site, tmp_path: Path) -> None:
+    old = build_bundle(tmp_path / "old", BundleSpec(config="data-dir: /srv/old\n"))
+    new = build_bundle(tmp_path / "new", BundleSpec(release="v1.34.2+k3s1", config="data-dir: /srv/new\n"))
+    assert site.run(old, "server").status == 0
+    before = site.files()
+    done = site.run(new)
+    assert (done.status, "error[data-dir-moved]" in done.err, "/srv/old" in done.err) == (5, True, True), done
+    assert site.files() == before
+    assert site.run(new, "--force", "data-dir-moved").status == 0
+
+
+def test_docker_in_the_configuration_is_seen_by_an_upgrade_too(site: Site, tmp_path: Path) -> None:
+    old, new = (
+        build_bundle(tmp_path / release, BundleSpec(release=release, config="docker: true\n"))
+        for release in ("v1.34.1+k3s1", "v1.34.2+k3s1")
+    )
+    for bundle in (old, new):
+        assert site.run(bundle, "server").status == 0
+        assert not (site.root / "var/lib/rancher/k3s/agent/images").exists()
+
+
+def test_the_last_line_of_the_environment_file_counts_without_a_newline(site: Site, bundle: Path) -> None:
+    assert site.run(bundle, "server", environment={"K3S_TOKEN": "t"}).status == 0
+    environment = site.root / "etc/systemd/system/k3s.service.env"
+    environment.write_text('K3S_TOKEN="t"\nK3S_NODE_NAME="by-hand"')
+    assert site.run(bundle).status == 0
+    assert environment.read_text().split() == ['K3S_TOKEN="t"', 'K3S_NODE_NAME="by-hand"']
