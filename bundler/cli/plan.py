@@ -78,7 +78,7 @@ def _text(planned: Plan) -> str:
     ]
     for image in planned.images:
         left = image.size - image.cached
-        verb = {"build": "build", "engine": "save"}.get(image.source, "fetch")
+        verb = {"build": "build", "engine": "save", "archive": "read"}.get(image.source, "fetch")
         todo = "cached" if not left else verb if not image.cached else f"{verb} {size_text(left)}"
         rows.append((image.reference, image.arch, str(image.layers), size_text(image.size), todo))
     rows += [(each.reference, each.arch, "", "unknown", f"make from {each.source}") for each in planned.unbuilt]

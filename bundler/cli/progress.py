@@ -28,7 +28,7 @@ class Reporter:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._cancelled = threading.Event()
-        self._title = ""
+        self._title = "read"
         self._total = self._done = 0
 
     def cancel(self) -> None:

@@ -67,6 +67,7 @@ def changed_archive(lock: Lock, folder: Path, progress: Progress) -> str | None:
 
 def _hash(path: Path, archive: LockedArchive, progress: Progress) -> Digest:
     seen = hashlib.sha256()
+    progress.expect(archive.size)
     with path.open("rb") as file, progress.task(archive.path, archive.size) as task:
         while chunk := file.read(_CHUNK):
             seen.update(chunk)
@@ -104,7 +105,9 @@ def _there(path: str, folder: Path) -> Path:
 
 def _content(path: str, folder: Path, progress: Progress) -> ArchiveContent:
     whole = _there(path, folder)
-    with progress.task(path, whole.stat().st_size) as task:
+    size = whole.stat().st_size
+    progress.expect(size)
+    with progress.task(path, size) as task:
         return read_archive(whole, path, task)
 
 

@@ -116,6 +116,7 @@ def fetch_charts(lock: Lock, distribution: Distribution, store: Store, progress:
     """Bring the charts of a lock that lie in registries into the store; raises network and integrity errors."""
     for file in lock.files:
         if file.url and file.url.startswith(OCI) and not store.verified(file.digest):
+            progress.expect(file.size)
             with store.partial(file.digest) as part, progress.task(file.source, file.size) as task:
                 distribution.blob(parse_reference(file.url.removeprefix(OCI)), file.digest, file.size, part, task)
                 store.adopt(part, file.digest)

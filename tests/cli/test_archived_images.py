@@ -86,6 +86,25 @@ def test_a_changed_archive_is_locked_anew_aloud_and_refused_where_locks_are_kept
     assert run("build", recipe, "--locked", "--replace") == 0
 
 
+def test_reading_an_archive_is_told_by_stage_and_within_its_total(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in ("lock", "read"):  # without a lock, and with one
+        assert run("lock", recipe, "--progress", "json", quiet=False) == 0
+        events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        (began,) = (each for each in events if each["event"] == "start" and each["what"] == "./app.tar")
+        assert (began["stage"], began["size"]) == (stage, recipe.with_name("app.tar").stat().st_size)
+        moved = [each for each in events if each["event"] == "progress"]
+        assert moved
+        assert all(each["done"] <= each["total"] for each in moved)
+
+
+def test_a_plan_does_not_say_that_an_archive_is_fetched(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", recipe) == 0
+    rows = {line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines() if line}
+    assert (rows[COREDNS], rows["docker.io/example/hello:1.0"]) == ("read", "fetch")
+
+
 @pytest.mark.parametrize("verb", ["build", "lock", "plan"])
 def test_an_archive_that_is_gone_is_an_error_with_or_without_a_lock(
     verb: str, recipe: Path, capsys: pytest.CaptureFixture[str]
