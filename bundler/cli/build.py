@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,10 +92,10 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         layers=lock.layers,
         keep_images=args.keep_images,
     )
-    engine_images(ordered, store, progress, keep_images=args.keep_images).bring(lock, ordered.inputs)
-    fetch_charts(lock, servers.distribution, store, progress)
-    archives = WithArchives(engine, ordered.folder)
-    bring(lock, archives, servers.releases, servers.session, store, args.jobs, progress)
+    with closing(WithArchives(engine, ordered.folder)) as archives:
+        engine_images(ordered, store, progress, keep_images=args.keep_images).bring(lock, ordered.inputs)
+        fetch_charts(lock, servers.distribution, store, progress)
+        bring(lock, archives, servers.releases, servers.session, store, args.jobs, progress)
     bundle = assemble(told, lock, store, target, args.jobs, progress, replace=args.replace)
     archive = write_archive(target, progress) if args.archive else None
     progress.close()

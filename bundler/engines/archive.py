@@ -34,6 +34,10 @@ class WithArchives:
             self._read(archive, wanted, intake, progress)
         self._engine.pull([image for image in images if image.archive is None], intake, jobs, progress)
 
+    def close(self) -> None:
+        """Let go of the connections of the engine behind."""
+        self._engine.close()
+
     def _read(self, archive: LockedArchive, images: Sequence[LockedImage], intake: Intake, progress: Progress) -> None:
         path = self._folder / archive.path
         try:

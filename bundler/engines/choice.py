@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from bundler.engines.daemon import connect
 from bundler.engines.docker import DockerEngine
 from bundler.engines.registry import RegistryEngine
-from bundler.errors import DaemonPermissionError, DaemonUnavailableError, EngineUnfitError
+from bundler.errors import DaemonFailedError, DaemonPermissionError, DaemonUnavailableError, EngineUnfitError
 
 if TYPE_CHECKING:
     from bundler.engines.access import RegistryAccess
-    from bundler.engines.daemon import DaemonFacts
+    from bundler.engines.daemon import Daemon, DaemonFacts
     from bundler.engines.distribution import Distribution
     from bundler.engines.engine import Engine
     from bundler.model.lock import LayerForm
@@ -30,22 +31,33 @@ def choose_engine(
 ) -> Engine:
     """Take the engine asked for; `auto` is Docker when a daemon answers, else the embedded registry client.
 
-    Layers in the form `registry` need a daemon with the containerd image store, because the other stores unpack what
-    they pull and lose the registry's bytes. Raises DaemonUnavailableError, DaemonPermissionError or EngineUnfitError
-    when Docker was asked for by name.
+    Says what `auto` took and why; the caller closes it. Layers in the form `registry` need a daemon with the containerd
+    image store, because the other stores unpack what they pull and lose the registry's bytes. When Docker was asked for
+    by name, raises DaemonUnavailableError, DaemonPermissionError, DaemonFailedError or EngineUnfitError.
     """
     if name == "registry":
         return RegistryEngine(distribution)
     try:
-        daemon = connect()
-        if layers == "registry" and not (facts := daemon.facts()).keeps_registry_bytes:
-            raise registry_bytes_lost(facts)
-        return DockerEngine(daemon, access, keep_images=keep_images)
-    except (DaemonUnavailableError, DaemonPermissionError, EngineUnfitError) as error:
+        daemon, facts = _fit_daemon(layers)
+    except (DaemonUnavailableError, DaemonPermissionError, DaemonFailedError, EngineUnfitError) as error:
         if name == "docker":
             raise
         progress.note(f"engine registry: {error.what}")
         return RegistryEngine(distribution)
+    if name == "auto":
+        progress.note(f"engine docker: Docker {facts.version} answers at {facts.address}")
+    return DockerEngine(daemon, access, keep_images=keep_images)
+
+
+def _fit_daemon(layers: LayerForm) -> tuple[Daemon, DaemonFacts]:
+    with ExitStack() as unless_fit:
+        daemon = connect()
+        unless_fit.callback(daemon.close)
+        facts = daemon.facts()
+        if layers == "registry" and not facts.keeps_registry_bytes:
+            raise registry_bytes_lost(facts)
+        unless_fit.pop_all()
+        return daemon, facts
 
 
 def registry_bytes_lost(facts: DaemonFacts) -> EngineUnfitError:

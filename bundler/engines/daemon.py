@@ -7,6 +7,7 @@ may return a stale image of another architecture, and its `get_image` knows no l
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
@@ -46,6 +47,7 @@ BUILD_SILENCE = 3600
 """Seconds without a line after which a build is given up; compilers can be silent for long."""
 
 _EVENT_LIMIT = 1 << 20  # bytes of one event
+_KNOCK = 10  # seconds for a Unix socket to accept
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,17 @@ class DaemonFacts:
 class Daemon:
     """A Docker daemon that answers. Make it with `connect`."""
 
-    def __init__(self, client: APIClient) -> None:
-        self._client = client
-        self._base = f"{client.base_url}/v{client.api_version}"
+    def __init__(self, client: APIClient, api_version: str) -> None:
+        self._client, self._api_version = client, api_version
+        self._base = f"{client.base_url}/v{api_version}"
 
     @property
     def address(self) -> str:
-        """Where the daemon is reached."""
-        return str(self._client.base_url)
+        """Where the daemon is reached, as DOCKER_HOST has it; the SDK calls every Unix socket and SSH host the same."""
+        if path := _socket_of(self._client):
+            return f"unix://{path}"
+        host = getattr(_adapter_of(self._client), "ssh_host", "")
+        return f"ssh://{host}" if host else str(self._client.base_url)
 
     def close(self) -> None:
         """Let go of its connections."""
@@ -116,7 +121,7 @@ class Daemon:
                 return DaemonFacts(
                     address=self.address,
                     version=str(info["ServerVersion"]),
-                    api_version=str(self._client.api_version),
+                    api_version=self._api_version,
                     storage=str(info["Driver"]),
                     keeps_registry_bytes="snapshotter" in str(status.get("driver-type", "")),
                     proxies=tuple(str(info[key]) for key in ("HttpProxy", "HttpsProxy") if info.get(key)),
@@ -219,7 +224,7 @@ class Daemon:
         from docker.utils import version_gte  # noqa: PLC0415  importing docker costs 0.1 s
 
         query: dict[str, Any] = {"names": list(names)}
-        if architecture and version_gte(self._client.api_version, "1.48"):
+        if architecture and version_gte(self._api_version, "1.48"):
             query["platform"] = json.dumps({"os": "linux", "architecture": architecture})
         response = self._call("GET", "/images/get", params=query, timeout=SAVE_SILENCE)
         if response.status_code != 200:
@@ -259,14 +264,44 @@ class _SaveStream:
 
 def connect() -> Daemon:
     """Find the daemon as the docker command would; raises DaemonUnavailableError or DaemonPermissionError."""
-    import docker  # noqa: PLC0415  importing docker costs 0.1 s
+    from docker import DockerClient, constants, errors  # noqa: PLC0415  importing docker costs 0.1 s
 
     try:
-        client = docker.DockerClient.from_env(timeout=600).api
-        client.ping()
-    except (docker.errors.DockerException, requests.RequestException) as error:
+        # With a version it makes the client without a question, so that one nobody answers can be closed.
+        client = DockerClient.from_env(version=constants.MINIMUM_DOCKER_API_VERSION, timeout=600).api
+    except errors.DockerException as error:
         raise _not_connected(error) from None
-    return Daemon(client)
+    try:
+        _knock(client)
+        return Daemon(client, _api_version(client))
+    except (errors.DockerException, OSError, ValueError) as error:
+        client.close()
+        raise _not_connected(error) from None
+
+
+def _knock(client: APIClient) -> None:
+    """Connect to a Unix socket once: the SDK's own attempt leaves its socket open when nobody listens."""
+    if path := _socket_of(client):
+        with socket.socket(socket.AF_UNIX) as attempt:
+            attempt.settimeout(_KNOCK)
+            attempt.connect(path)
+
+
+def _api_version(client: APIClient) -> str:
+    """Ask for the newest version of the API; raises ValueError when what answers is no daemon."""
+    answer: Any = client.version(api_version=False)
+    version = answer.get("ApiVersion") if isinstance(answer, dict) else None
+    if not isinstance(version, str) or not version:
+        raise ValueError("what answers there says no version of Docker's API")
+    return version
+
+
+def _adapter_of(client: APIClient) -> object:
+    return client.get_adapter(client.base_url)
+
+
+def _socket_of(client: APIClient) -> str:
+    return str(getattr(_adapter_of(client), "socket_path", ""))
 
 
 def _not_connected(error: Exception) -> BundlerError:

@@ -93,6 +93,10 @@ class DockerEngine:
         for each in held:
             self._let_go(each)
 
+    def close(self) -> None:
+        """Let go of the connections to the daemon."""
+        self._daemon.close()
+
     def tidy(self, store: Store) -> None:
         """Remove what builds that were killed left in the daemon; what is in use still is left to the next run."""
         for left in left_by_dead_builds(store, self._daemon.address):

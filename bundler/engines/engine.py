@@ -23,3 +23,6 @@ class Engine(Protocol):
         Whatever was brought stays when this raises, so that the next run goes on. Raises network, integrity and host
         errors.
         """
+
+    def close(self) -> None:
+        """Let go of its connections."""

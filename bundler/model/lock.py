@@ -191,6 +191,9 @@ class Compressor(Frozen):
     level: Annotated[int, Field(ge=1, le=19)]
     window_log: Annotated[int, Field(ge=10, le=25)]
 
+    def __str__(self) -> str:
+        return f"libzstd {self.library}, level {self.level}, window 2^{self.window_log}"
+
 
 class Lock(Frozen):
     """A recipe with everything decided. `recipe` is the recipe's fingerprint: another one means another lock.

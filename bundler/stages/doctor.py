@@ -370,8 +370,8 @@ def _look_at_compressor(recipe: Recipe, lock: Path | None) -> Iterator[Finding]:
     else:
         if known.recipe != recipe.fingerprint():
             why = "the recipe changed since it was locked"
-        elif known.compressor.library != here.library:
-            why = f"was made with libzstd {known.compressor.library}, this machine has {here.library}"
+        elif known.compressor != here:
+            why = f"was made with {known.compressor}, this machine has {here}"
         else:
             yield _ok("lock", f"{lock}: {known.release}, fits the recipe and this machine")
             return

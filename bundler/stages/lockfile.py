@@ -64,7 +64,7 @@ def why_outdated(
             return f"{each.source} changed since it was locked"
     here = compressor(recipe.pack.level)
     if lock.compressor != here:
-        return f"it was made with libzstd {lock.compressor.library}, this machine has {here.library}"
+        return f"it was made with {lock.compressor}, this machine has {here}"
     return None
 
 

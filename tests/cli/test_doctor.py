@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-# A client of the SDK that cannot connect leaves its socket to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 RECIPE = """\
 version: 1
 name: edge
@@ -290,6 +287,11 @@ def test_a_lock_of_another_compressor_recipe_or_form_is_named(doctor: Doctor) ->
     found = doctor.ask(recipe)
     assert states(found, "lock") == ["warning"]
     assert "libzstd 1.4.0" in found["lock"][0]["what"]
+
+    lock.write_text(json.dumps({**data, "compressor": {**data["compressor"], "level": 1}}))
+    found = doctor.ask(recipe)
+    assert states(found, "lock") == ["warning"]
+    assert ", level 1, " in found["lock"][0]["what"]
 
     lock.write_text("{}")
     assert doctor.ask(recipe, code=6)["lock"][0]["error"] == "lock-malformed"

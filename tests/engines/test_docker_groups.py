@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
@@ -103,8 +104,6 @@ def test_layers_that_a_stream_showed_are_packed_once_though_their_names_say_noth
     assert {diff_id: intake.counted[diff_id] for diff_id in wanted} == dict.fromkeys(wanted, 1)
 
 
-# A client of the SDK that is not closed leaves its socket to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("jobs", "most"), [(1, 2), (3, 3)])
 def test_the_engine_has_the_images_of_a_few_groups_at_a_time(
     jobs: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,7 +113,8 @@ def test_the_engine_has_the_images_of_a_few_groups_at_a_time(
     intake = Intake(open_store(tmp_path), COMPRESSOR)
     with RecordedDaemon(OVERLAY2, recorded("docker28-overlay2.names-arm64")) as daemon:
         monkeypatch.setenv("DOCKER_HOST", daemon.host)
-        DockerEngine(connect(), through(), keep_images=False).pull(images, intake, jobs, Silent())
+        with closing(DockerEngine(connect(), through(), keep_images=False)) as engine:
+            engine.pull(images, intake, jobs, Silent())
     assert not any(intake.lacks(each) for each in images)
     assert [len(names) for names in daemon.saved] == [1, 1, 1]
     assert daemon.most_at_once <= most

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bundler.archive import zstd
 from bundler.archive.check import check_archive
 from bundler.archive.layout import ImageContent, arrange
 from bundler.archive.unpack import unpack_archive
@@ -16,15 +21,19 @@ from bundler.engines.distribution import Distribution
 from bundler.engines.intake import Intake
 from bundler.engines.registry import RegistryEngine
 from bundler.errors import BundlerError, DigestMismatchError, MalformedAnswerError, NetworkError
-from bundler.model.digest import digest_of
+from bundler.model.digest import Digest, digest_of
+from bundler.model.lock import LockedImage, LockedLayer
 from bundler.progress import Silent, SilentTask
 from bundler.stages.read import parse_recipe
 from bundler.stages.resolve import resolve
 from bundler.stages.survey import wanted_images
 from bundler.store.store import open_store
 from bundler.workloads.uses import Findings
+from tests.engines.recorder import Asked, Recorder, Reply
 from tests.reach import releases_of, through
 from tests.upstream import EXTRA_IMAGE, Cut, Flip, Status, Upstream
+from tests.upstream.images import DOCKER, platform_image
+from tests.upstream.layers import Entry, layer
 from tests.upstream.odd_images import WRONG_DIFF_ID
 
 if TYPE_CHECKING:
@@ -110,6 +119,86 @@ def test_the_number_of_jobs_does_not_show_in_the_archives(session: Session, tmp_
     assert made[0] == made[1]
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_as_many_transfers_as_jobs_are_under_way_and_no_more(jobs: int, session: Session, tmp_path: Path) -> None:
+    under_way = most = 0
+    guard = threading.Lock()
+
+    def answer(asked: Asked) -> Reply:
+        nonlocal under_way, most
+        with guard:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.02)
+        with guard:
+            under_way -= 1
+        return Reply(200, upstream.document(asked.path).body)
+
+    with Upstream() as upstream, Recorder(answer) as registry:
+        lock = lock_of(upstream, session, open_store(tmp_path / "locking"))
+        empty = Intake(open_store(tmp_path / "cache"), lock.compressor)
+        reached = Distribution(session, through({"docker.io": [registry.url]}))
+        RegistryEngine(reached).pull(lock.images, empty, jobs, Silent())
+        assert not any(empty.lacks(image) for image in lock.images)
+    assert most == jobs
+
+
+def image_at(host: str, number: int, size: int) -> tuple[LockedImage, dict[str, bytes]]:
+    """Make an image with a layer of its own, and what its registry serves by path."""
+    own = layer(Entry("own", random.Random(f"{host} {number}").randbytes(size)))
+    part = platform_image(DOCKER, "linux/arm64/v8", (own,))
+    locked = LockedImage(
+        reference=f"{host}/some/image{number}:1",
+        index=Digest(part.manifest.digest),
+        manifest=Digest(part.manifest.digest),
+        manifest_size=len(part.manifest.data),
+        platform=part.platform,
+        config=Digest(part.config.digest),
+        config_size=len(part.config.data),
+        layers=(
+            LockedLayer(
+                digest=Digest(own.digest), size=len(own.data), media_type=DOCKER.gzip, diff_id=Digest(own.diff_id)
+            ),
+        ),
+    )
+    blobs = f"/v2/some/image{number}/blobs"
+    return locked, {f"{blobs}/{part.config.digest}": part.config.data, f"{blobs}/{own.digest}": own.data}
+
+
+@pytest.mark.parametrize("configs", ["to fetch", "there"])
+def test_a_registry_that_hangs_keeps_no_other_from_its_turn(configs: str, session: Session, tmp_path: Path) -> None:
+    """Two transfers at a time, and all of the registry that hangs would be first: it has the bigger layers."""
+    released, served = threading.Event(), dict[str, bytes]()
+
+    def hang(asked: Asked) -> Reply:
+        assert released.wait(30), "the other registry had no turn"
+        return Reply(200, served[asked.path])
+
+    with Recorder(hang) as slow, Recorder(lambda asked: Reply(200, served[asked.path])) as fast:
+        images = []
+        for host, numbers, size in ((slow.host, range(4), 200_000), (fast.host, range(4, 8), 1000)):
+            for number in numbers:
+                image, documents = image_at(host, number, size)
+                images.append(image)
+                served |= documents
+        intake = Intake(open_store(tmp_path), zstd.compressor(3))
+        if configs == "there":
+            for path, data in served.items():
+                if digest_of(data) in {image.config for image in images}:
+                    intake.take_config(data, digest_of(data), path)
+        with ThreadPoolExecutor(1) as pool:
+            engine = RegistryEngine(Distribution(session, through()))
+            pulling = pool.submit(engine.pull, images, intake, 2, Silent())
+            patience = time.monotonic() + 20
+            while any(intake.lacks(image) for image in images[4:]) and time.monotonic() < patience:
+                time.sleep(0.02)
+            waiting = [image.reference for image in images[4:] if intake.lacks(image)]
+            released.set()
+            pulling.result(30)
+    assert not waiting
+    assert not any(intake.lacks(image) for image in images)
+
+
 def test_a_layer_that_broke_off_for_good_goes_on_where_it_stopped(session: Session, tmp_path: Path) -> None:
     store = open_store(tmp_path / "cache")
     with Upstream() as upstream:
@@ -162,6 +251,6 @@ def test_a_config_of_another_size_than_its_manifest_says_is_refused(session: Ses
             body = json.dumps(manifest).encode()
             entry["digest"], entry["size"] = digest_of(body), len(body)
             upstream.put_document(f"/v2/{PAUSE}/manifests/{entry['digest']}", replace(old, body=body))
-        upstream.put_document(f"/v2/{PAUSE}/manifests/3.6", replace(top, body=json.dumps(index).encode()))
+        upstream.put_document(f"/v2/{PAUSE}/manifests/3.6", replace(top, body=json.dumps(index).encode(), headers={}))
         with pytest.raises(MalformedAnswerError, match=r"its config has [0-9]+ bytes"):
             lock_of(upstream, session, store)

@@ -82,6 +82,9 @@ class NoEngine:
     def pull(self, images: Sequence[LockedImage], intake: IntakeType, jobs: int, progress: Progress) -> None:
         assert not images
 
+    def close(self) -> None:
+        pass
+
 
 def packed(images: Sequence[LockedImage], folder: Path, cache: Path) -> bytes:
     """Build the image archive of these images with nothing but the lock and the archives."""

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from bundler.engines.choice import choose_engine
 from bundler.engines.distribution import Distribution
 from bundler.errors import (
     BundleDamagedError,
+    DaemonFailedError,
     DigestMismatchError,
     EngineUnfitError,
     ImageNotFoundError,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from bundler.engines.engine import Engine
     from bundler.model.recipe import EngineChoice
+    from bundler.store.store import Store
     from tests.real.docker_engine import DockerEngine
 
 RELEASE = "v1.34.1+k3s1"
@@ -50,9 +53,6 @@ STREAMS = {
     "docker28-overlay2.by-digest-arm": OVERLAY2,
     "docker28-containerd.by-digest-arm": CONTAINERD,
 }
-
-# A client of the SDK that is not closed leaves its socket to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 class Notes(Silent):
@@ -104,17 +104,29 @@ def lock_of(upstream: Upstream, form: LayerForm) -> Lock:
     )
 
 
-def engine_for(upstream: Upstream, name: EngineChoice, form: LayerForm, notes: Notes | None = None) -> Engine:
+@contextmanager
+def engine_for(upstream: Upstream, name: EngineChoice, form: LayerForm, notes: Notes | None = None) -> Iterator[Engine]:
     access = through({"docker.io": [upstream.url]})
-    return choose_engine(
-        name, Distribution(open_session(), access), access, notes or Notes(), layers=form, keep_images=False
-    )
+    with open_session() as session:
+        distribution = Distribution(session, access)
+        engine = choose_engine(name, distribution, access, notes or Notes(), layers=form, keep_images=False)
+        with closing(engine):
+            yield engine
+
+
+def engine_chosen(upstream: Upstream, name: EngineChoice, form: LayerForm, notes: Notes | None = None) -> str:
+    with engine_for(upstream, name, form, notes) as engine:
+        return engine.name
+
+
+def bring_all(upstream: Upstream, name: EngineChoice, lock: Lock, store: Store, jobs: int = 2) -> None:
+    with open_session() as session, engine_for(upstream, name, lock.layers) as engine:
+        bring(lock, engine, releases_of(RECIPE, session), session, store, jobs, Silent())
 
 
 def build(upstream: Upstream, name: EngineChoice, form: LayerForm, folder: Path) -> Path:
     lock, store = lock_of(upstream, form), open_store(folder / "cache")
-    with open_session() as session:
-        bring(lock, engine_for(upstream, name, form), releases_of(RECIPE, session), session, store, 2, Silent())
+    bring_all(upstream, name, lock, store)
     assemble(told_by(RECIPE, SiteSecrets({})), lock, store, folder / "bundle", 2, Silent(), replace=False)
     return folder / "bundle"
 
@@ -152,7 +164,7 @@ def test_recorded_engines_give_the_bundle_of_the_registry_engine(
         monkeypatch.setenv("DOCKER_HOST", daemon.host)
         if form == "registry" and STREAMS[stream] is not CONTAINERD:
             with pytest.raises(EngineUnfitError, match="overlay2 image store unpacks what it pulls"):
-                engine_for(upstream, "docker", form)
+                engine_chosen(upstream, "docker", form)
             return
         assert sums(build(upstream, "docker", form, tmp_path)) == expected
 
@@ -166,26 +178,24 @@ def test_images_that_fit_are_saved_in_one_call(
 ) -> None:
     """The engine writes all that one call saves to its disk, and a layer that two images share once."""
     stream = (RECORDED / "docker28-overlay2.by-digest-arm.tar").read_bytes()
-    with RecordedDaemon(OVERLAY2, stream) as daemon, open_session() as session:
+    with RecordedDaemon(OVERLAY2, stream) as daemon:
         monkeypatch.setenv("DOCKER_HOST", daemon.host)
         lock, store = lock_of(upstream, "zstd"), open_store(tmp_path)
-        bring(lock, engine_for(upstream, "docker", "zstd"), releases_of(RECIPE, session), session, store, 1, Silent())
+        bring_all(upstream, "docker", lock, store, jobs=1)
         assert [sorted(names) for names in daemon.saved] == [sorted(daemon.pulled)]
         assert len(daemon.pulled) == 2
-        bring(lock, engine_for(upstream, "docker", "zstd"), releases_of(RECIPE, session), session, store, 1, Silent())
+        bring_all(upstream, "docker", lock, store, jobs=1)
         assert len(daemon.saved) == 1, "a build that has everything asks for nothing"
 
 
 def test_images_that_were_pulled_are_removed_when_one_cannot_be_had(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with RecordedDaemon(OVERLAY2, b"", absent="coredns") as daemon, open_session() as session:
+    with RecordedDaemon(OVERLAY2, b"", absent="coredns") as daemon:
         monkeypatch.setenv("DOCKER_HOST", daemon.host)
         lock, store = lock_of(upstream, "zstd"), open_store(tmp_path)
         with pytest.raises(ImageNotFoundError, match="coredns"):
-            bring(
-                lock, engine_for(upstream, "docker", "zstd"), releases_of(RECIPE, session), session, store, 1, Silent()
-            )
+            bring_all(upstream, "docker", lock, store, jobs=1)
         assert daemon.removed == [name for name in daemon.pulled if "coredns" not in name]
         assert not daemon.saved
     assert not list((store.root / "pulled").iterdir())
@@ -202,7 +212,7 @@ def test_the_docker_of_debian_gives_the_bundle_of_the_registry_engine(
     monkeypatch.setenv("DOCKER_HOST", docker_engine.host)
     if form == "registry":
         with pytest.raises(EngineUnfitError, match="image store unpacks what it pulls"):
-            engine_for(upstream, "docker", form)
+            engine_chosen(upstream, "docker", form)
         return
 
     assert sums(build(upstream, "docker", form, tmp_path)) == expected
@@ -235,9 +245,27 @@ def test_auto_goes_without_an_engine_that_lost_the_bytes_and_says_so(
     notes = Notes()
     with RecordedDaemon(OVERLAY2, b"") as daemon:
         monkeypatch.setenv("DOCKER_HOST", daemon.host)
-        assert engine_for(upstream, "auto", "registry", notes).name == "registry"
-        assert engine_for(upstream, "auto", "zstd").name == "docker"
-    assert [note for note in notes.said if note.startswith("engine registry: images.layers is registry, but Docker 28")]
+        assert engine_chosen(upstream, "auto", "registry", notes) == "registry"
+        assert engine_chosen(upstream, "auto", "zstd", notes) == "docker"
+        asked_for = Notes()
+        assert engine_chosen(upstream, "docker", "zstd", asked_for) == "docker"
+    lost, taken = notes.said
+    assert lost.startswith("engine registry: images.layers is registry, but Docker 28")
+    assert taken == f"engine docker: Docker 28.5.2 answers at {daemon.host.replace('tcp', 'http')}"
+    assert asked_for.said == [], "who names an engine need not be told which it is"
+
+
+def test_auto_goes_without_a_daemon_that_does_not_say_what_it_is(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = Notes()
+    with RecordedDaemon({"ServerVersion": "28.5.2"}, b"") as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.host)
+        assert engine_chosen(upstream, "auto", "zstd", notes) == "registry"
+        with pytest.raises(DaemonFailedError):
+            engine_chosen(upstream, "docker", "zstd")
+    (note,) = notes.said
+    assert note.startswith("engine registry: the Docker daemon broke off while being asked what it is")
 
 
 def test_a_stream_without_the_manifest_is_incomplete_in_the_registry_form(
@@ -270,15 +298,13 @@ def test_layers_that_only_unpack_to_the_right_bytes_do_not_pass_for_the_registry
 def test_a_damaged_layer_in_the_cache_is_brought_again(upstream: Upstream, tmp_path: Path) -> None:
     lock, store = lock_of(upstream, "registry"), open_store(tmp_path / "cache")
     layer = IMAGES[0].layers[0]
-    with open_session() as session:
-        engine = engine_for(upstream, "registry", "registry")
-        bring(lock, engine, releases_of(RECIPE, session), session, store, 2, Silent())
-        upstream.forget_requests()
-        bring(lock, engine, releases_of(RECIPE, session), session, store, 2, Silent())
-        assert not upstream.requests, "a second build asks nobody"
-        for digest in (layer.digest, IMAGES[1].manifest):
-            store.path(digest).write_bytes(b"rotten")
-        bring(lock, engine, releases_of(RECIPE, session), session, store, 2, Silent())
+    bring_all(upstream, "registry", lock, store)
+    upstream.forget_requests()
+    bring_all(upstream, "registry", lock, store)
+    assert not upstream.requests, "a second build asks nobody"
+    for digest in (layer.digest, IMAGES[1].manifest):
+        store.path(digest).write_bytes(b"rotten")
+    bring_all(upstream, "registry", lock, store)
 
     assert store.read(layer.digest) == BLOBS[layer.digest]
     assert store.read(IMAGES[1].manifest) == BLOBS[IMAGES[1].manifest]
@@ -290,16 +316,9 @@ def test_a_layer_that_does_not_unpack_to_its_diff_id_is_refused(upstream: Upstre
     wrong = IMAGES[0].model_copy(update={"layers": (IMAGES[0].layers[0].model_copy(update={"diff_id": other}),)})
     lock = lock_of(upstream, "registry")
     each = lock.architectures[0].model_copy(update={"k3s_images": (wrong,)})
-    with open_session() as session, pytest.raises(DigestMismatchError, match=f"which unpacks to {other}"):
-        bring(
-            lock.model_copy(update={"architectures": (each,)}),
-            engine_for(upstream, "registry", "registry"),
-            releases_of(RECIPE, session),
-            session,
-            open_store(tmp_path),
-            2,
-            Silent(),
-        )
+    changed = lock.model_copy(update={"architectures": (each,)})
+    with pytest.raises(DigestMismatchError, match=f"which unpacks to {other}"):
+        bring_all(upstream, "registry", changed, open_store(tmp_path))
 
 
 def test_a_bundle_whose_archive_has_another_form_than_it_says_is_damaged(upstream: Upstream, tmp_path: Path) -> None:
