@@ -75,8 +75,10 @@ class Distribution:
                 self._session, url, limit=MANIFEST_LIMIT, headers=accept, auth=self._authorization(endpoint)
             )
             found = digest_of(answer.body)
-            if digest and found != digest:
-                raise _wrong_bytes(reference, endpoint, digest, found)
+            # Of a tag only the registry knows the digest; some say it wrongly written or not at all.
+            promised = digest or _digest_in(answer.docker_content_digest)
+            if promised and found != promised:
+                raise _wrong_bytes(endpoint, promised, found)
             return RawManifest(answer.body, answer.content_type, found)
 
         return self._first(reference, fetch)
@@ -92,12 +94,12 @@ class Distribution:
 
         def ask(endpoint: Endpoint) -> Digest | None:
             url = endpoint.url("manifests", reference.tag)
-            stated = head(self._session, url, headers=accept, auth=self._authorization(endpoint)).docker_content_digest
-            return parse_digest(stated) if stated else None
+            answer = head(self._session, url, headers=accept, auth=self._authorization(endpoint))
+            return _digest_in(answer.docker_content_digest)
 
         try:
             return self._first(reference, ask)
-        except (NetworkError, IntegrityError, ValueError):
+        except (NetworkError, IntegrityError):
             return None
 
     def config(self, reference: Reference, digest: Digest) -> bytes:
@@ -107,7 +109,7 @@ class Distribution:
             url = endpoint.url("blobs", digest)
             body = get_bytes(self._session, url, limit=CONFIG_LIMIT, auth=self._authorization(endpoint)).body
             if digest_of(body) != digest:
-                raise _wrong_bytes(reference, endpoint, digest, digest_of(body))
+                raise _wrong_bytes(endpoint, digest, digest_of(body))
             return body
 
         return self._first(reference, fetch)
@@ -147,6 +149,13 @@ class Distribution:
             return known
 
 
+def _digest_in(header: str | None) -> Digest | None:
+    try:
+        return parse_digest(header) if header else None
+    except ValueError:
+        return None
+
+
 def _verdict(reference: Reference, failures: Sequence[tuple[Endpoint, BundlerError]]) -> BundlerError:
     """Put the failures of all endpoints into one; its kind is that of the first that is more than "not there"."""
     hosts = " and ".join(urlsplit(endpoint.origin).netloc for endpoint, _ in failures)
@@ -164,8 +173,8 @@ def _verdict(reference: Reference, failures: Sequence[tuple[Endpoint, BundlerErr
     return type(telling)(what, hint=mirrored + telling.hint)
 
 
-def _wrong_bytes(reference: Reference, endpoint: Endpoint, wanted: Digest, found: Digest) -> DigestMismatchError:
+def _wrong_bytes(endpoint: Endpoint, wanted: Digest, found: Digest) -> DigestMismatchError:
     return DigestMismatchError(
-        f"{reference}: {urlsplit(endpoint.origin).netloc} sent {found} when asked for {wanted}",
+        f"{urlsplit(endpoint.origin).netloc} sent {found} when asked for {wanted}",
         hint="something between here and the registry changes what it sends; try another mirror",
     )

@@ -23,7 +23,7 @@ def pull(lock: Lock, engine: Engine, store: Store, jobs: int, progress: Progress
     intake = intake_for(store, lock.compressor, lock.layers)
     kept = {image.config for image in lock.images}
     kept |= {stored.digest for image in lock.images for layer in image.layers if (stored := intake.stored(layer))}
-    kept |= {image.manifest for image in lock.images if lock.layers == "registry"}
+    kept |= {digest for image in lock.images for digest in (image.index, image.manifest)}
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         list(pool.map(store.verified, sorted(kept)))
     # Asked even when nothing is missing: an engine also tidies up what a killed build left in it.

@@ -244,6 +244,15 @@ class _Found:
     size: int
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A manifest or index with its digest and size in bytes."""
+
+    digest: Digest
+    size: int
+    content: Index | Manifest
+
+
 class _Images:
     """Locks references for all architectures at once, so that an index is asked for once."""
 
@@ -277,44 +286,60 @@ class _Images:
 
     def _lock(self, reference: Reference) -> dict[Architecture, LockedImage]:
         with self._progress.task(f"lock {reference}", None):
-            if unchanged := self._unchanged(reference):
+            now = self._points_to(reference)
+            if unchanged := self._unchanged(reference, now):
                 return unchanged
-            raw = self._distribution.manifest(reference, None)
-            top = parse_manifest(raw.body, raw.media_type, str(reference))
+            top = self._kept(reference, now, "") or self._fetched(reference, None)
             locked = {}
             for arch in self._architectures:
-                if isinstance(top, Manifest):
-                    found = _Found(top, raw.digest, len(raw.body))
+                if isinstance(top.content, Manifest):
+                    found = _Found(top.content, top.digest, top.size)
                     config = self._config(reference, found)
                     _require_only_platform(config.platform, arch, str(reference))
                 else:
-                    found = self._descend(reference, top, arch, _DEEPEST_INDEX)
+                    found = self._descend(reference, top.content, arch, _DEEPEST_INDEX)
                     config = self._config(reference, found)
                     require_platform(config, arch, str(reference))
-                locked[arch] = _locked_image(reference, raw.digest, found, config)
+                locked[arch] = _locked_image(reference, top.digest, found, config)
             return locked
 
-    def _unchanged(self, reference: Reference) -> dict[Architecture, LockedImage] | None:
-        """Take over what is known when the tag points, or is to point, where it did: below a digest nothing changes."""
+    def _points_to(self, reference: Reference) -> Digest | None:
+        """Say what a reference points to, or is to stay at; a tag is asked, by HEAD, where that may spare a GET."""
+        found = [self._known.get((reference.name, arch)) for arch in self._architectures]
+        indexes = {image.index for image in found if image}
+        if self._keep and reference.digest is None and None not in found and len(indexes) == 1:
+            return indexes.pop()
+        return self._distribution.points_to(reference) if indexes else reference.digest
+
+    def _unchanged(self, reference: Reference, now: Digest | None) -> dict[Architecture, LockedImage] | None:
+        """Take over what is known when the reference points where it did: below a digest nothing changes."""
         found = {arch: self._known.get((reference.name, arch)) for arch in self._architectures}
         images = {arch: image for arch, image in found.items() if image}
-        if len(images) < len(found) or len({image.index for image in images.values()}) != 1:
+        return images if len(images) == len(found) and {image.index for image in images.values()} == {now} else None
+
+    def _kept(self, reference: Reference, digest: Digest | None, media_type: str) -> _Read | None:
+        if digest is None or not self._store.verified(digest):
             return None
-        index = next(iter(images.values())).index
-        stands = reference.digest in {None, index} if self._keep else self._distribution.points_to(reference) == index
-        return images if stands else None
+        body = self._store.read(digest)
+        return _Read(digest, len(body), parse_manifest(body, media_type, str(reference)))
+
+    def _fetched(self, reference: Reference, digest: Digest | None) -> _Read:
+        """Fetch a manifest and keep it: registries count how often they are asked for one."""
+        raw = self._distribution.manifest(reference, digest)
+        content = parse_manifest(raw.body, raw.media_type, str(reference))
+        self._store.put(raw.body)
+        return _Read(raw.digest, len(raw.body), content)
 
     def _descend(self, reference: Reference, index: Index, arch: Architecture, depth: int) -> _Found:
         chosen = choose(index, arch, str(reference))
-        raw = self._distribution.manifest(reference, chosen.digest)
-        inner = parse_manifest(raw.body, raw.media_type, str(reference))
-        if isinstance(inner, Manifest):
-            return _Found(inner, chosen.digest, len(raw.body))
+        inner = self._kept(reference, chosen.digest, chosen.media_type) or self._fetched(reference, chosen.digest)
+        if isinstance(inner.content, Manifest):
+            return _Found(inner.content, inner.digest, inner.size)
         if depth == 0:
             raise MalformedAnswerError(
                 f"{reference}: its index holds indexes of indexes", hint="name the image's tag for one platform instead"
             )
-        return self._descend(reference, inner, arch, depth - 1)
+        return self._descend(reference, inner.content, arch, depth - 1)
 
     def _config(self, reference: Reference, found: _Found) -> Config:
         digest = found.manifest.config.digest

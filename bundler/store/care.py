@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bundler.store.store import Store
 
 _MEANINGS = {
-    "blobs": "release files, configs and packed layers",
+    "blobs": "release files, manifests, configs and packed layers",
     "layers": "which blob a layer was packed into",
     "partial": "transfers that go on next time",
     "locks": "locks of recipes with overrides",

@@ -233,6 +233,19 @@ def test_a_challenge_is_read_with_its_commas_and_whatever_the_case(session: Sess
         assert "authorization" not in realm.asked[0].headers
 
 
+def test_a_challenge_without_a_scope_is_answered_for_pulling_from_this_repository_alone(session: Session) -> None:
+    top = standard_content().image(PAUSE).top
+
+    def answer(asked: Asked) -> Reply:
+        if asked.headers.get("authorization") == "Bearer good":
+            return Reply(200, top.data, {"Content-Type": top.media_type})
+        return challenge(f'Bearer realm="{realm.url}/token",service="x"')
+
+    with Recorder(lambda _: token()) as realm, Recorder(answer) as registry:
+        Distribution(session, through()).manifest(at(registry.host), None)
+        assert realm.asked[0].query == {"service": ["x"], "scope": ["repository:rancher/mirrored-pause:pull"]}
+
+
 def test_the_answer_may_call_it_access_token(session: Session) -> None:
     answer = Reply(200, b'{"access_token":"good","expires_in":5}')
     with Recorder(lambda _: answer) as realm, Recorder(guarded(realm.url)) as registry:
@@ -616,6 +629,27 @@ def test_manifests_may_come_under_any_content_type(session: Session) -> None:
         raw = Distribution(session, through()).manifest(at(own.host), None)
         assert raw.media_type == "application/octet-stream"
         assert raw.digest == digest_of(raw.body)
+
+
+def test_a_manifest_that_is_not_what_the_registry_says_it_is_is_refused_and_the_next_mirror_asked(
+    session: Session,
+) -> None:
+    top = standard_content().image(PAUSE).top
+    lying = Headers({"Docker-Content-Digest": "sha256:" + "0" * 64})
+    with Upstream() as one, Upstream() as own:
+        one.fail("*/manifests/3.6", lying, times=None)
+        mirrored = Distribution(session, through({own.host: [one.url]}))
+        assert mirrored.manifest(at(own.host), None).digest == top.digest
+        own.fail("*/manifests/3.6", Flip(len(top.data) - 5), times=None)
+        with pytest.raises(DigestMismatchError, match=f"{own.host} sent sha256:.* when asked for {top.digest}"):
+            Distribution(session, through()).manifest(at(own.host), None)
+
+
+@pytest.mark.parametrize("stated", ["sha512:" + "0" * 128, "sha256:short", ""])
+def test_a_digest_that_is_none_is_passed_over(stated: str, session: Session) -> None:
+    with Upstream() as own:
+        own.fail("*/manifests/3.6", Headers({"Docker-Content-Digest": stated}), times=None)
+        assert Distribution(session, through()).manifest(at(own.host), None).body
 
 
 def test_an_endless_manifest_is_given_up_at_its_limit(session: Session) -> None:
