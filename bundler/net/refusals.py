@@ -45,7 +45,8 @@ def refusal_of(response: requests.Response, settings: NetworkSettings) -> Networ
     said = _said(response, settings)
     if status == 429 or (status == 403 and _used_up(response)):
         return RateLimitError(
-            f"{host_of(response.url)} limits how often it may be asked: used up{_until(response)}{said}",
+            f"{host_of(response.url)} limits how often it may be asked: {_allowance(response)}used up"
+            f"{_until(response)}{said}",
             hint="log in to have a higher limit (docker login), use a mirror under sources, or wait",
         )
     if status in {401, 403, 407}:
@@ -87,18 +88,45 @@ def _used_up(response: requests.Response) -> bool:
     return response.headers.get("X-RateLimit-Remaining", "").strip() == "0"
 
 
+def _allowance(response: requests.Response) -> str:
+    """Say what the limit is: Docker Hub's `100;w=21600` is requests and seconds; GitHub gives the number alone."""
+    number, window = _limit(response)
+    if not number:
+        return ""
+    return f"{number} requests in {_span(window)} are " if window else f"{number} requests are "
+
+
+def _limit(response: requests.Response) -> tuple[int, int]:
+    """Read how often may be asked, and in how many seconds; 0 for what is not said."""
+    headers = response.headers
+    stated = headers.get("RateLimit-Limit") or headers.get("X-RateLimit-Limit") or ""
+    match = re.match(r"\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9}))?(?:[\s,;]|$)", stated, re.ASCII)
+    return (int(match[1]), int(match[2] or 0)) if match else (0, 0)
+
+
 def _until(response: requests.Response) -> str:
-    """Say when to come again: Retry-After (RFC 9110, 10.2.3), or GitHub's X-RateLimit-Reset in seconds since 1970."""
+    """Say when to come again, by whatever tells it best.
+
+    Retry-After (RFC 9110, 10.2.3); GitHub's X-RateLimit-Reset in seconds since 1970; RateLimit-Reset in seconds from
+    now (draft-ietf-httpapi-ratelimit-headers); else the window, after which each request counts no more.
+    """
     after = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", after):
-        hours, minutes = int(after) // 3600, int(after) % 3600 // 60
-        return f"; it says to wait {after} s ({hours} h {minutes} min)" if int(after) >= 60 else f"; wait {after} s"
+        return f"; it says to wait {after} s ({_span(int(after))})" if int(after) >= 60 else f"; wait {after} s"
     if re.fullmatch(r"[A-Za-z0-9 ,:+-]{8,40}", after):
         return f"; it says to wait until {after}"
     reset = response.headers.get("X-RateLimit-Reset", "").strip()
     if re.fullmatch(r"[0-9]{9,10}", reset):
         return f"; it is renewed at {datetime.fromtimestamp(int(reset), UTC):%Y-%m-%d %H:%M} UTC"
-    return ""
+    reset = response.headers.get("RateLimit-Reset", "").strip()
+    if re.fullmatch(r"[0-9]{1,8}", reset):
+        return f"; it is renewed in {_span(int(reset))}"
+    _, window = _limit(response)
+    return f"; it is renewed bit by bit, the whole of it within {_span(window)}" if window else ""
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
 def _said(response: requests.Response, settings: NetworkSettings) -> str:

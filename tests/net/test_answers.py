@@ -328,6 +328,30 @@ def test_the_limit_of_github_is_told_with_its_end(session: requests.Session, ser
     assert "renewed at 2026-11-23 12:00 UTC" in error.what
 
 
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        (("RateLimit-Limit: 100;w=21600", "RateLimit-Remaining: 0;w=21600"),
+         "100 requests in 6 h 0 min are used up; it is renewed bit by bit, the whole of it within 6 h 0 min"),
+        (("RateLimit-Limit: 200;w=21600", "Retry-After: 90"),
+         "200 requests in 6 h 0 min are used up; it says to wait 90 s (0 h 1 min)"),
+        (("RateLimit-Limit: 10, 10;w=1, 1000;w=3600", "RateLimit-Reset: 45"),
+         "10 requests are used up; it is renewed in 45 s"),
+        (("X-RateLimit-Limit: 60", "X-RateLimit-Reset: 1795435200"),
+         "60 requests are used up; it is renewed at 2026-11-23 12:00 UTC"),
+        (("RateLimit-Limit: a lot",), "asked: used up"),
+        (("RateLimit-Limit: 100;w=21600000000000000",), "asked: 100 requests are used up"),
+    ],
+)  # fmt: skip
+def test_a_used_up_limit_says_what_it_is_and_when_it_ends(
+    session: requests.Session, serve: Serve, headers: tuple[str, ...], told: str
+) -> None:
+    error = refused(session, serve, framed(b"", *headers, status="429 Too Many Requests"))
+    assert isinstance(error, RateLimitError)
+    assert error.what.endswith(told)
+    assert "docker login" in error.hint
+
+
 def test_a_refused_login_says_how_to_log_in(session: requests.Session, serve: Serve) -> None:
     error = refused(session, serve, framed(b"", status="401 Unauthorized"))
     assert isinstance(error, AccessDeniedError)
