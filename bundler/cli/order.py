@@ -285,11 +285,15 @@ def _tell(found: Findings, progress: Reporter) -> None:
 
 
 def session_for(recipe: Recipe, folder: Path, progress: Reporter) -> Session:
-    """Open a session that trusts the servers of a recipe in `folder`; raises CertificateFileError."""
-    from bundler.engines.access import certificates_of
+    """Open a session with the certificates and accounts of a recipe in `folder`; raises CertificateFileError."""
+    from bundler.engines.access import FileAuthorization, RegistryAccess, certificates_of
+    from bundler.engines.secrets import Secrets
     from bundler.net.session import NetworkSettings, open_session
 
-    return open_session(NetworkSettings(certificates=certificates_of(recipe.sources, folder), notice=progress.note))
+    certificates = certificates_of(recipe.sources, folder)
+    session = open_session(NetworkSettings(certificates=certificates, notice=progress.note))
+    session.auth = FileAuthorization(session, RegistryAccess(recipe.sources.registries, Secrets(folder, os.environ)))
+    return session
 
 
 def servers_of(recipe: Recipe, folder: Path, session: Session) -> Servers:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from requests.auth import AuthBase
+
+from bundler.engines.authorization import RegistryAuthorization
 from bundler.engines.credentials import Credentials, find_credentials
 from bundler.model.reference import DOCKER_HUB
 from bundler.net.certificates import Certificates
+from bundler.net.session import AddressAuth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from requests import PreparedRequest, Session
 
     from bundler.engines.secrets import Secrets
     from bundler.model.recipe_sources import RegistrySource, Sources
@@ -76,6 +83,12 @@ class RegistryAccess:
         username, password = self.secrets.read(source.auth.username), self.secrets.read(source.auth.password)
         return Credentials(username, password, "")
 
+    def has_account(self, origin: str) -> bool:
+        """Say whether the recipe has an account for what is spoken to at `origin`, as the registry there is."""
+        host = origin.partition("://")[2]
+        source = self.registries.get(host)
+        return source is not None and source.auth is not None and origin == self._own_origin(host)
+
     def _own_origin(self, registry: str) -> str:
         if registry == DOCKER_HUB:
             return "https://registry-1.docker.io"
@@ -85,6 +98,24 @@ class RegistryAccess:
         # As every Docker client does: a registry on this very machine is spoken to in the clear.
         in_the_clear = (source and source.plain_http) or _is_here(urlsplit(f"//{registry}").hostname or "")
         return f"http://{registry}" if in_the_clear else f"https://{registry}"
+
+
+class FileAuthorization(AuthBase):
+    """Answers a server that asks who fetches a file, as charts are, by what the recipe says of the registry there.
+
+    Nothing is sent before it asks, and nothing to another host.
+    """
+
+    def __init__(self, session: Session, access: RegistryAccess) -> None:
+        self._session, self._access = session, access
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:  # noqa: D102  by requests
+        parts = urlsplit(request.url or "")
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if not self._access.has_account(origin):
+            return AddressAuth()(request)
+        find = partial(self._access.own_credentials, parts.netloc)
+        return RegistryAuthorization(self._session, origin, "", find)(request)
 
 
 def certificates_of(sources: Sources, folder: Path) -> dict[str, Certificates]:

@@ -172,7 +172,8 @@ class RegistrySource(Strict):
     auth: RegistryAuth | None = Field(
         default=None,
         examples=[{"username": _USERNAME, "password": _PASSWORD}],
-        description="account at this registry, before what docker login left; mirrors have their own",
+        description="account at this registry, before what docker login left, also for charts from a repo on the same "
+        "host; mirrors have their own",
     )
     tls: Tls | None = Field(
         default=None, examples=[_CERTIFICATES], description="certificates of this registry and its mirrors"

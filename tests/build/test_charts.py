@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.engines.recorder import Asked, Recorder, Reply, challenge
 from tests.upstream.odd_images import NESTED
 from tests.workloads.packed import PLAIN, TEMPLATE, VALUES, chart
 
@@ -274,6 +275,31 @@ def test_a_chart_of_a_repository_is_locked_by_digest(workshop: Workshop, version
     workshop.upstream.put("/charts/index.yaml", b"entries: {}")
     again = workshop.build("--locked", "--cache-dir", workshop.folder / "empty", "--replace", env=NO_HELM)
     assert again.code == 0, again.err
+
+
+def test_a_repository_behind_a_password_gets_the_account_of_the_registry_on_its_host(workshop: Workshop) -> None:
+    """As Harbor, Artifactory and Nexus have both; another repository gets nothing, though it asks."""
+
+    def answer(asked: Asked) -> Reply:
+        if asked.login != "robot:s3cret":
+            return challenge('Basic realm="charts"')
+        return Reply(200, served[asked.path.rpartition("/")[2]])
+
+    served = {"index.yaml": index(("1.0.0", WITHOUT_TEMPLATES)), "app-1.0.0.tgz": WITHOUT_TEMPLATES}
+    password = {"ROBOT": "robot", "PASSWORD": "s3cret", **NO_HELM}
+    with Recorder(answer) as own, Recorder(answer) as other:
+        write(workshop, f"{{name: web, chart: app, repo: '{own.url}/charts'}}")
+        account = f"    '{own.host}': {{auth: {{username: {{env: ROBOT}}, password: {{env: PASSWORD}}}}}}\n"
+        workshop.recipe.write_text(workshop.recipe.read_text().replace("pack:\n", f"{account}pack:\n"))
+        assert workshop.build(env=password).code == 0
+        again = workshop.build("--locked", "--cache-dir", workshop.folder / "empty", "--replace", env=password)
+        assert again.code == 0, again.err
+        assert [asked.login for asked in own.asked] == ["", "robot:s3cret"] * 3, "told when it asks, and not before"
+
+        workshop.recipe.write_text(workshop.recipe.read_text().replace(f"'{own.url}/charts'", f"'{other.url}/charts'"))
+        refused = workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache, env=password)
+        assert (refused.code, refused.error) == (3, "access-denied")
+        assert [asked.login for asked in other.asked] == [""]
 
 
 def test_a_chart_that_is_not_what_the_index_says_is_refused(workshop: Workshop) -> None:
