@@ -18,6 +18,7 @@ from bundler.errors import DiskFullError, HostError, NotWritableError
 from bundler.model.digest import digest_of
 from bundler.net.download import Download, download
 from tests.net.conftest import Watched
+from tests.upstream import Abreast
 from tests.upstream.conftest import absent
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ PATH = "/files/large"
 LARGE = random.Random(3).randbytes(40 << 20)
 
 CHILD = """
-import sys
+import signal, sys
 from pathlib import Path
 from bundler.errors import BundlerError
 from bundler.model.digest import parse_digest
@@ -40,6 +41,8 @@ from bundler.net.download import Download, download
 from bundler.net.session import open_session
 from bundler.progress import SilentTask
 
+# A shell that starts something with & and without job control lets it, and all that it starts, ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 url, digest, size, part = sys.argv[1:]
 try:
     download(open_session(), Download((url,), parse_digest(digest), int(size)), Path(part), task=SilentTask())
@@ -62,6 +65,7 @@ def test_work_done_before_the_process_was_ended_is_not_done_again(
 ) -> None:
     upstream.put(PATH, LARGE)
     part = tmp_path / "part"
+    upstream.fail(PATH, Abreast(lambda: size_of(part)), times=None)
     dice = random.Random(ending)
     for _ in range(3):
         point = size_of(part) + dice.randint(1 << 20, 8 << 20)

@@ -47,8 +47,12 @@ class Sweep:
         site = Site(root, self.commands)
         count = root.with_suffix(".count")
         count.write_text("")
+        # No shell can undo that SIGINT is ignored, as it is below one that started the tests with &.
         killing = subprocess.run(
-            [program("dash"), self.bundle / "install.sh", "--root", root, *self.arguments],
+            [
+                program("env"), "--default-signal=INT", program("dash"), self.bundle / "install.sh", "--root", root,
+                *self.arguments,
+            ],
             env={
                 "PATH": str(self.shims), "ARCH": "amd64", "KILL_COUNT": str(count), "KILL_AT": str(number),
                 "KILL_WHEN": when, "KILL_PATH": str(self.commands),

@@ -2,7 +2,19 @@
 
 from tests.upstream.access import BasicAccess, BearerAccess
 from tests.upstream.content import EXTRA_IMAGE, Content, standard_content
-from tests.upstream.faults import Cut, Drip, Flip, Headers, IgnoreRange, Redirect, Reset, Stall, Status, WrongLength
+from tests.upstream.faults import (
+    Abreast,
+    Cut,
+    Drip,
+    Flip,
+    Headers,
+    IgnoreRange,
+    Redirect,
+    Reset,
+    Stall,
+    Status,
+    WrongLength,
+)
 from tests.upstream.images import Image, PlatformImage
 from tests.upstream.layers import Filler
 from tests.upstream.log import Request
@@ -10,6 +22,7 @@ from tests.upstream.upstream import Upstream
 
 __all__ = [
     "EXTRA_IMAGE",
+    "Abreast",
     "BasicAccess",
     "BearerAccess",
     "Content",

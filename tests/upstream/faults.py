@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.upstream.answers import Answer, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Delivery:
     stall_for: float = 0
     bytes_per_second: int | None = None
     claimed_difference: int = 0
+    arrived: Callable[[], int] | None = None
+    lead: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class Reset(Fault):
 
 @dataclass(frozen=True)
 class Drip(Fault):
-    """The body slowly, in ten pieces a second."""
+    """The body slowly, in ten pieces a second, a hundred above 1 MiB a second."""
 
     bytes_per_second: int
 
@@ -162,3 +164,19 @@ class Stall(Fault):
     @property
     def delivery(self) -> Delivery:
         return Delivery(stall_after=self.after, stall_for=self.seconds)
+
+
+@dataclass(frozen=True)
+class Abreast(Fault):
+    """The body at most `lead` bytes ahead of what `arrived` says of the whole document: no faster than its reader.
+
+    Loopback is faster than any reader, and what the kernel holds for one that is killed counts as sent.
+    """
+
+    arrived: Callable[[], int]
+    bytes_per_second: int | None = None
+    lead: int = 128 << 10
+
+    @property
+    def delivery(self) -> Delivery:
+        return Delivery(bytes_per_second=self.bytes_per_second, arrived=self.arrived, lead=self.lead)

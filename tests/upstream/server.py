@@ -91,17 +91,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(answer.body) + delivery.claimed_difference))
         self.end_headers()
         if self.command != "HEAD":
-            self._send_body(answer.body, delivery, record)
+            self._send_body(answer, delivery, record)
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names http.server looks for
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gives it
         """Say nothing: the request log says it better."""
 
-    def _send_body(self, body: memoryview, delivery: Delivery, record: Record) -> None:
-        for piece, wait in _schedule(body, delivery):
-            if wait and self.server.closing.wait(wait):
-                raise ConnectionAbortedError("the upstream is being closed")
+    def _send_body(self, answer: Answer, delivery: Delivery, record: Record) -> None:
+        for piece, wait in _schedule(answer.body, delivery):
+            if wait:
+                self._wait(wait)
+            while delivery.arrived and answer.start + record.body_bytes >= delivery.arrived() + delivery.lead:
+                self._wait(0.001)
+                self._require_reader()
             # Counted before it is sent: whoever has read the bytes finds them in the log.
             record.body_bytes += len(piece)
             try:
@@ -115,11 +118,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.server.to_reset.add(self.connection)
 
+    def _wait(self, seconds: float) -> None:
+        if self.server.closing.wait(seconds):
+            raise ConnectionAbortedError("the upstream is being closed")
+
+    def _require_reader(self) -> None:
+        """Raise ConnectionError when the client is gone; one that waits for a body sends nothing."""
+        try:
+            if not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise ConnectionAbortedError("the client is gone")
+        except BlockingIOError:
+            pass
+
 
 def _schedule(body: memoryview, delivery: Delivery) -> Iterator[tuple[memoryview, float]]:
     """Give the pieces of `body` in order, each with the seconds to wait before it."""
     end = len(body) if delivery.cut_after is None else min(delivery.cut_after, len(body))
-    size, pace = (max(1, delivery.bytes_per_second // 10), 0.1) if delivery.bytes_per_second else (_CHUNK, 0.0)
+    size, pace = _CHUNK, 0.0
+    if delivery.bytes_per_second:
+        pieces = 10 if delivery.bytes_per_second < 1 << 20 else 100
+        size, pace = max(1, delivery.bytes_per_second // pieces), 1 / pieces
     start = 0
     while start < end:
         stop, wait = min(start + size, end), pace

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from tests.upstream import (
     EXTRA_IMAGE,
+    Abreast,
     BasicAccess,
     BearerAccess,
     Cut,
@@ -41,6 +42,7 @@ from tests.upstream.conftest import absent
 from tests.upstream.layers import sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.upstream.conftest import Ask
@@ -352,6 +354,30 @@ def test_a_drip_takes_its_time(upstream: Upstream, ask: Ask) -> None:
     began = time.monotonic()
     assert ask("/file").body == b"x" * 500
     assert 0.4 < time.monotonic() - began < 5
+
+
+def test_a_body_abreast_of_its_reader_waits_for_it_and_ends_with_it(upstream: Upstream) -> None:
+    upstream.put("/file", bytes(1 << 20))
+    read = 0
+    upstream.fail("/file", Abreast(lambda: read, lead=20_000))
+    host, port = upstream.host.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+        for read in (0, 30_000):
+            _settled(lambda: upstream.bytes_sent("/file"), least=read + 20_000)
+            assert upstream.bytes_sent("/file") < read + 40_000
+    time.sleep(0.1)
+    read = 1 << 20
+    time.sleep(0.1)
+    assert upstream.bytes_sent("/file") < 70_000, "nothing is sent to nobody"
+
+
+def _settled(count: Callable[[], int], least: int) -> None:
+    patience = time.monotonic() + 10
+    while count() < least:
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+    time.sleep(0.1)
 
 
 @pytest.mark.parametrize("after", [0, 20000])
