@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -65,4 +65,16 @@ class WrongLength:
     off_by: int
 
 
-Fault = Status | Redirect | Drop | Cut | Stall | Drip | FlipByte | WrongLength
+@dataclass(frozen=True)
+class Abreast:
+    """Send the body at most `lead` bytes ahead of what `arrived` says of its path: no faster than its reader.
+
+    Loopback is faster than any reader, and what the kernel holds for one that is killed counts as sent.
+    """
+
+    arrived: Callable[[str], int]
+    bytes_per_second: int = 8 << 20
+    lead: int = 128 << 10
+
+
+Fault = Status | Redirect | Drop | Cut | Stall | Drip | FlipByte | WrongLength | Abreast

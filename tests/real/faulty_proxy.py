@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from tests.real.faults import Cut, Drip, Drop, FlipByte, Redirect, Stall, Status, WrongLength
+from tests.real.faults import Abreast, Cut, Drip, Drop, FlipByte, Redirect, Stall, Status, WrongLength
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -272,11 +272,31 @@ class _Handler(BaseHTTPRequestHandler):
                     piece = bytes(damaged)
                 case Drip():
                     stopping.wait(len(piece) / fault.bytes_per_second)
+                case Abreast():
+                    stopping.wait(len(piece) / fault.bytes_per_second)
+                    self._wait_for_reader(fault, _first_byte(answer) + start)
                 case _:
                     pass
             yield piece
 
+    def _wait_for_reader(self, fault: Abreast, position: int) -> None:
+        """Wait until the reader is near `position`; raises ConnectionError when it is gone."""
+        path = unquote(urlsplit(self.path).path)
+        while position >= fault.arrived(path) + fault.lead:
+            if self.server.proxy.stopping.wait(0.001):
+                raise ConnectionAbortedError("the proxy is being closed")
+            with contextlib.suppress(BlockingIOError):
+                if not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    raise ConnectionAbortedError("the client is gone")
+
     def _hang_up(self) -> None:
         self.close_connection = True
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the client was faster
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _first_byte(answer: http.client.HTTPResponse) -> int:
+    """Say where the body of an answer begins in the whole file."""
+    found = re.match(r"bytes ([0-9]+)-", answer.getheader("Content-Range") or "")
+    return int(found[1]) if found else 0

@@ -27,6 +27,16 @@ class Login:
     password: str
 
 
+@dataclass(frozen=True)
+class Realm:
+    """Who gives tokens for a registry: its URL, its names in tokens, and the authority of what it signs with."""
+
+    url: str
+    issuer: str
+    service: str
+    ca: Path
+
+
 class Registry:
     """`with Registry(directory) as registry: registry.url` is `http://127.0.0.1:PORT`, `registry.host` without scheme.
 
@@ -35,15 +45,24 @@ class Registry:
 
     PACKAGES: ClassVar = ("docker-registry", "apache2-utils")
 
-    def __init__(self, directory: Path, *, login: Login | None = None, authority: Authority | None = None) -> None:
-        """Keep everything below `directory`, which must exist.
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        login: Login | None = None,
+        authority: Authority | None = None,
+        realm: Realm | None = None,
+    ) -> None:
+        """Keep everything below `directory`, which must exist; what an earlier registry left there it serves too.
 
-        With `login` everybody needs it, for reading too (Basic). With `authority` it speaks TLS.
+        With `login` everybody needs it, for reading too (Basic); with `realm` everybody needs a token from there. With
+        `authority` it speaks TLS.
         """
         self.directory = directory
         self.log = directory / "registry.log"
         self.login = login
         self.authority = authority
+        self.realm = realm
         self._data = directory / "data"
 
     def __enter__(self) -> Self:
@@ -101,6 +120,9 @@ class Registry:
             http["tls"] = {"certificate": str(self.authority.certificate), "key": str(self.authority.key)}
         if self.login:
             configuration["auth"] = {"htpasswd": {"realm": "tests", "path": str(self._write_htpasswd(self.login))}}
+        if realm := self.realm:
+            names = {"realm": realm.url, "issuer": realm.issuer, "service": realm.service}
+            configuration["auth"] = {"token": {**names, "rootcertbundle": str(realm.ca)}}
         return configuration
 
     def _write_htpasswd(self, login: Login) -> Path:

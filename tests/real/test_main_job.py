@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +21,6 @@ from tests.real.publish import publish
 from tests.real.registry import Login, Registry
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bundler.model.platform import Architecture
     from tests.real.containerd import Containerd
     from tests.real.docker_engine import DockerEngine
@@ -219,6 +219,33 @@ def test_no_daemon_is_one_error_by_name_and_auto_goes_without(command: CommandLi
     built = absent.run("build", recipe)
     assert built.returncode == 0, built.stderr
     assert "engine registry: no Docker daemon answers" in built.stderr
+
+
+def test_make_bundle_goes_on_without_docker_and_gives_the_same(
+    command: CommandLine, docker_engine: DockerEngine
+) -> None:
+    """As a person calls it; only the virtual environment is that of the tests."""
+    recipe = command.recipe(arch="arm64")
+
+    def make(cache: str) -> subprocess.CompletedProcess[str]:
+        own = [f"BIN={Path(sys.executable).parent}", "--assume-old=.venv/.made-of-pyproject"]
+        asked = [f"RECIPE={recipe}", f"OUTPUT={command.folder / 'dist'}", f"FLAGS=--cache-dir {command.folder / cache}"]
+        return subprocess.run(
+            ["make", "--no-print-directory", "-C", ROOT, "bundle", *own, *asked],
+            check=False, capture_output=True, text=True, env=command.variables(),
+        )  # fmt: skip
+
+    through_docker = make("one")
+    assert through_docker.returncode == 0, through_docker.stderr
+    assert re.search(rf"engine docker: Docker [0-9.]\S+ answers at {docker_engine.host}\n", through_docker.stderr)
+    bundle = Path(through_docker.stdout.splitlines()[-1])
+    whole = sums(bundle)
+
+    docker_engine.stop()
+    without = make("two")
+    assert without.returncode == 0, without.stderr
+    assert "engine registry: no Docker daemon answers" in without.stderr
+    assert sums(bundle) == whole
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
