@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -13,10 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.build.workshop import LIMIT, Workshop, sizes_below
-from tests.upstream import Content, Drip, Filler, Stall, Upstream, standard_content
+from tests.upstream import Abreast, Content, Drip, Filler, Stall, Upstream, standard_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 TAG = "v1.34.1+k3s1"
 MIB = 1 << 20
@@ -50,6 +53,10 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
         for pattern in (BINARY, blob_of(content)):
             upstream.fail(pattern, Drip(512 << 10), None)
         yield workshop
+
+
+def partial_size(path: Path) -> Callable[[], int]:
+    return lambda: path.stat().st_size if path.exists() else 0
 
 
 def until(what: Callable[[], bool], child: subprocess.Popen[str]) -> None:
@@ -116,8 +123,10 @@ def test_a_build_killed_at_any_moment_loses_next_to_nothing(tmp_path_factory: py
     with Upstream(content) as upstream:
         workshop = Workshop(tmp_path_factory.mktemp("killed"), upstream)
         workshop.write_recipe(extra=[])
-        for pattern in (BINARY, blob):
-            upstream.fail(pattern, Drip(4 * MIB), None)
+        partial = workshop.cache / "partial"
+        binary = hashlib.sha256(content.release(TAG).assets["k3s-arm64"]).hexdigest()
+        for pattern, name in ((BINARY, binary), (blob, blob.rpartition(":")[2])):
+            upstream.fail(pattern, Abreast(partial_size(partial / name), bytes_per_second=8 * MIB), None)
         for part in (0.2, 0.5, 0.8):
             goal = (part + chance.uniform(-0.1, 0.1)) * 40 * MIB
             child = workshop.start(*workshop.arguments())
@@ -131,6 +140,44 @@ def test_a_build_killed_at_any_moment_loses_next_to_nothing(tmp_path_factory: py
         assert upstream.bytes_sent(BINARY) + upstream.bytes_sent(blob) <= 1.05 * 40 * MIB
     assert workshop.left_in_output() == [result.path.name]
     assert sizes_below(workshop.cache / "partial") == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_layers_are_packed_while_another_is_on_its_way_and_stay_when_the_build_ends(
+    tmp_path_factory: pytest.TempPathFactory, number: signal.Signals
+) -> None:
+    content = standard_content(Filler(1))
+    blob = blob_of(content)
+    with Upstream(content) as upstream:
+        workshop = Workshop(tmp_path_factory.mktemp("cancelled"), upstream)
+        assert workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache).code == 0
+        (locked,) = json.loads(workshop.lock.read_text())["architectures"]
+        images = locked["k3SImages"] + locked["recipeImages"]
+        layers = {layer["diffId"] for image in images for layer in image["layers"]}
+        upstream.fail(blob, Stall(after=1000), None)
+        child = workshop.start(*workshop.arguments())
+        until(lambda: len(list((workshop.cache / "layers").glob("[0-9a-f]*.json"))) == len(layers) - 1, child)
+        until(lambda: bool(upstream.bytes_sent(blob)), child)
+        child.send_signal(number)
+        child.communicate(timeout=LIMIT)
+        upstream.heal()
+        upstream.forget_requests()
+        assert workshop.build().code == 0
+        assert upstream.requests_to("/v2/*") == upstream.requests_to(blob)
+
+
+def small_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 * MIB, 8 * MIB))
+
+
+def test_no_unpacked_layer_is_written_to_disk(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No file may grow to the size of the layer, which is a hundredth of that packed."""
+    with Upstream(standard_content(Filler(64, compressible=True))) as upstream:
+        workshop = Workshop(tmp_path_factory.mktemp("unpacked"), upstream)
+        for layers in ("zstd", "plain", "registry"):
+            workshop.write_recipe(layers=layers, extra=[])
+            result = workshop.build("--replace", before=small_files)
+            assert result.code == 0, result.err
 
 
 def test_a_build_killed_while_it_packs_leaves_nothing_that_hinders(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -6,12 +6,15 @@ import ctypes
 import json
 import os
 import resource
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bundler.model.digest import digest_of
 from tests.build.workshop import Workshop, sums_of
+from tests.real.process import socket_directory
 from tests.upstream import EXTRA_IMAGE, BasicAccess, Filler, Flip, Reset, Stall, Status, Upstream, standard_content
 from tests.upstream.odd_images import NO_ARM64, WRONG_ARCHITECTURE, WRONG_DIFF_ID
 
@@ -43,6 +46,33 @@ def take(*extra: str, release: str = "stable", arch: tuple[str, ...] = ("arm64",
         release=release,
         arch=arch,
     )
+
+
+def schema_1(workshop: Workshop) -> None:
+    """Serve what registries kept from before 2016."""
+    path = f"{HELLO}/manifests/1.0"
+    kind = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+    old = replace(workshop.upstream.document(path), content_type=kind, by_accept=False)
+    body = b'{"schemaVersion": 1, "fsLayers": []}'
+    workshop.upstream.put_document(path, replace(old, body=body, headers={}))
+
+
+def foreign_layer(workshop: Workshop) -> None:
+    """Serve an image with a layer that only its publisher hands out, as those of Windows were."""
+    upstream, manifests = workshop.upstream, f"{HELLO}/manifests"
+    top = upstream.document(f"{manifests}/1.0")
+    index = json.loads(top.body)
+    for entry in index["manifests"]:
+        old = upstream.document(f"{manifests}/{entry['digest']}")
+        manifest = json.loads(old.body)
+        manifest["layers"][0] |= {
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "urls": ["https://publisher.example/layer"],
+        }
+        body = json.dumps(manifest).encode()
+        entry["digest"], entry["size"] = digest_of(body), len(body)
+        upstream.put_document(f"{manifests}/{entry['digest']}", replace(old, body=body, headers={}))
+    upstream.put_document(f"{manifests}/1.0", replace(top, body=json.dumps(index).encode(), headers={}))
 
 
 @dataclass(frozen=True)
@@ -94,6 +124,8 @@ CASES = (
     Case("image without platform", take(NO_ARM64), 4, "image-without-platform", (NO_ARM64, "arm64", "amd64")),
     Case("config that lies", take(WRONG_ARCHITECTURE), 4, "wrong-architecture", (WRONG_ARCHITECTURE, "arm64", "amd64")),
     Case("layer that is not the config's", take(WRONG_DIFF_ID), 4, "digest-mismatch", (WRONG_DIFF_ID,)),
+    Case("schema 1", schema_1, 4, "image-unsupported", (EXTRA_IMAGE, "schema 1", "a newer tag")),
+    Case("foreign layer", foreign_layer, 4, "image-unsupported", (EXTRA_IMAGE, "foreign", "does not let registries")),
     Case("registry 401", fail_always(f"{HELLO}/*", Status(401)), 3, "access-denied", (EXTRA_IMAGE, "HOST")),
     Case("registry 403", fail_always(f"{HELLO}/*", Status(403)), 3, "access-denied", (EXTRA_IMAGE, "HOST")),
     # Longer than any build waits for; without it the tries of a server that fails take half a minute.
@@ -238,6 +270,29 @@ def test_a_cache_nobody_may_write(part: str, workshop: Workshop) -> None:
     assert workshop.left_in_output() == []
 
 
+def test_a_docker_socket_that_may_not_be_used_is_told_with_the_way_out(workshop: Workshop) -> None:
+    with socket_directory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = folder / "docker.sock"
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0)
+        env = {"DOCKER_HOST": f"unix://{path}"}
+
+        refused = workshop.build("--engine", "docker", env=env, before=modes_matter)
+        assert (refused.error, refused.code) == ("daemon-permission", 3)
+        assert "group docker" in refused.err
+
+        look = ("doctor", workshop.recipe, "--engine", "docker", "--json", "--cache-dir", workshop.cache)
+        seen = workshop.run(*look, env=env, before=modes_matter)
+        (docker,) = [each for each in seen.document["findings"] if each["subject"] == "docker"]
+        assert (seen.code, docker["state"], docker["error"]) == (3, "error", "daemon-permission")
+        assert "group docker" in docker["hint"]
+
+        built = workshop.build("--engine", "auto", env=env, before=modes_matter)
+        assert built.code == 0, built.err
+        assert "engine registry: this user may not use the Docker socket" in built.err
+
+
 def test_an_output_folder_nobody_may_write(workshop: Workshop) -> None:
     workshop.output.mkdir(mode=0o555)
     result = workshop.build(before=modes_matter)
@@ -370,6 +425,22 @@ def test_locked_refuses_the_lock_of_another_libzstd_and_names_both(workshop: Wor
     assert (result.error, result.code) == ("lock-outdated", 6)
     assert "1.4.4" in result.err
     assert here in result.err
+
+
+@pytest.mark.parametrize(("what", "value", "said"), [("level", 19, "level 19, "), ("windowLog", 20, "window 2^20, ")])
+def test_locked_refuses_the_lock_of_another_level_or_window_and_names_both(
+    what: str, value: int, said: str, workshop: Workshop
+) -> None:
+    workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache)
+    lock = json.loads(workshop.lock.read_text())
+    lock["compressor"][what] = value
+    workshop.lock.write_text(json.dumps(lock))
+    result = workshop.build("--locked")
+    assert (result.error, result.code) == ("lock-outdated", 6)
+    was, _, here = result.err.partition("this machine has")
+    assert said in was
+    assert said not in here
+    assert workshop.left_in_output() == []
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{", "null", '{"lockVersion": 2}', "\x00"])
