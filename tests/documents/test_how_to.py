@@ -32,7 +32,8 @@ def test_there_are_ten_pages_and_the_readme_leads_to_each() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_leads_from_recipe_to_check(page: Path) -> None:
     headings = re.findall(r"^## (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings == ["Recipe", "Build", "Carry", "Install", "Check"]
+    assert headings[:5] == ["Recipe", "Build", "Carry", "Install", "Check"]
+    assert headings[5:] in ([], ["Going back"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
