@@ -48,6 +48,7 @@ BUILD_SILENCE = 3600
 
 _EVENT_LIMIT = 1 << 20  # bytes of one event
 _KNOCK = 10  # seconds for a Unix socket to accept
+_FIRST_ANSWER = 30  # seconds for a daemon to say what it is: one that hangs is none
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def connect() -> Daemon:
 
     try:
         # With a version it makes the client without a question, so that one nobody answers can be closed.
-        client = DockerClient.from_env(version=constants.MINIMUM_DOCKER_API_VERSION, timeout=600).api
+        client = DockerClient.from_env(version=constants.MINIMUM_DOCKER_API_VERSION, timeout=_FIRST_ANSWER).api
     except errors.DockerException as error:
         raise _not_connected(error) from None
     try:

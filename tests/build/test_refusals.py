@@ -75,6 +75,17 @@ def foreign_layer(workshop: Workshop) -> None:
     upstream.put_document(f"{manifests}/1.0", replace(top, body=json.dumps(index).encode(), headers={}))
 
 
+def indexes_without_end(workshop: Workshop) -> None:
+    """Serve an index whose only entry is an index, and so on; what is in the middle nobody asks for any more."""
+    top = workshop.upstream.document(f"{HELLO}/manifests/1.0")
+    body = top.body
+    for _ in range(6):
+        inner = {"mediaType": top.content_type, "digest": digest_of(body), "size": len(body)}
+        workshop.upstream.put_document(f"{HELLO}/manifests/{inner['digest']}", replace(top, body=body, headers={}))
+        body = json.dumps({"schemaVersion": 2, "mediaType": top.content_type, "manifests": [inner]}).encode()
+    workshop.upstream.put_document(f"{HELLO}/manifests/1.0", replace(top, body=body, headers={}))
+
+
 @dataclass(frozen=True)
 class Case:
     what: str
@@ -126,6 +137,7 @@ CASES = (
     Case("layer that is not the config's", take(WRONG_DIFF_ID), 4, "digest-mismatch", (WRONG_DIFF_ID,)),
     Case("schema 1", schema_1, 4, "image-unsupported", (EXTRA_IMAGE, "schema 1", "a newer tag")),
     Case("foreign layer", foreign_layer, 4, "image-unsupported", (EXTRA_IMAGE, "foreign", "does not let registries")),
+    Case("indexes without end", indexes_without_end, 3, "answer-malformed", (EXTRA_IMAGE, "indexes of indexes")),
     Case("registry 401", fail_always(f"{HELLO}/*", Status(401)), 3, "access-denied", (EXTRA_IMAGE, "HOST")),
     Case("registry 403", fail_always(f"{HELLO}/*", Status(403)), 3, "access-denied", (EXTRA_IMAGE, "HOST")),
     # Longer than any build waits for; without it the tries of a server that fails take half a minute.

@@ -50,7 +50,7 @@ def test_the_daemon_of_the_environment_says_where_it_is(monkeypatch: pytest.Monk
             assert daemon.facts().api_version == "1.51"
 
 
-@pytest.mark.parametrize("kind", ["nothing", "file", "nobody listens", "silent"])
+@pytest.mark.parametrize("kind", ["nothing", "file", "nobody listens", "full", "silent"])
 def test_a_socket_without_a_daemon_is_an_error_and_nothing_stays_open(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,12 +58,15 @@ def test_a_socket_without_a_daemon_is_an_error_and_nothing_stays_open(
     path = tmp_path / "docker.sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
     monkeypatch.setattr("bundler.engines.daemon._KNOCK", 0.2)
+    monkeypatch.setattr("bundler.engines.daemon._FIRST_ANSWER", 0.2)
     with socket.socket(socket.AF_UNIX) as listener:
         if kind == "file":
             path.touch()
         elif kind != "nothing":
             listener.bind(str(path))
         if kind == "silent":
+            listener.listen()
+        if kind == "full":
             listener.listen(0)
             with socket.socket(socket.AF_UNIX) as first:
                 first.connect(str(path))  # the queue of one is full
