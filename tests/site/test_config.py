@@ -106,6 +106,13 @@ def test_a_drop_in_names_the_data_directory_against_config_yaml(site: Site, bund
     assert not (site.root / "srv/one").exists()
 
 
+def test_a_file_goes_before_a_variable_as_in_k3s(site: Site, bundle: Path) -> None:
+    write(site, config="data-dir: /srv/file\n")
+    assert site.run(bundle, "server", environment={"K3S_DATA_DIR": "/srv/variable"}).status == 0
+    assert (site.root / "srv/file" / ARCHIVE).is_file()
+    assert not (site.root / "srv/variable").exists()
+
+
 CARRIED = {"files/place.yaml": b"data-dir: /srv/carried\n"}
 CARRIED_FACT = f"file=600 server files/place.yaml /{DROP_INS}/place.yaml"
 

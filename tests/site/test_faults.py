@@ -237,6 +237,20 @@ def test_an_uninstall_removes_what_a_cut_off_install_had_put_in_place(tmp_path: 
         assert cut > 5
 
 
+def test_an_uninstall_clears_up_a_first_install_that_was_cut_off_early(tmp_path: Path, old: Path) -> None:
+    plan = prepare(tmp_path, None, old, "server")
+    _, _, calls = plan.killed(tmp_path / "whole", 0, "before")
+    early = 0
+    for number in calls_of(calls, "cp", "ln", "chmod"):
+        site, _, _ = plan.killed(tmp_path / f"kill{number}", number, "after")
+        if not (site.root / "var/lib/k3s-bundler/k3s/staged").exists():
+            continue
+        assert site.run(old, "--uninstall").status == 0
+        assert {path.name for path in site.root.rglob("*")} <= {"usr", "lib", "systemd", "var", "log", "k3s-bundler.log"}
+        early += 1
+    assert early > 5
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_install_puts_everything_back(tmp_path: Path, old: Path, new: Path, number: int) -> None:
     plan = prepare(tmp_path, old, new)

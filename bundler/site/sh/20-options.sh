@@ -32,7 +32,7 @@ K3S_TOKEN, ...) mean what they mean for get.k3s.io; docs/installer.md of k3s-bun
   --config keep|replace  what happens to a config.yaml or registries.yaml edited by hand (default: keep)
   --timeout SECONDS    how long the service may take to come up (default 900)
   --settle SECONDS     how long it must then stay up (default 15)
-  --force NAME         let the preflight error NAME pass; may be repeated
+  --force NAME         let the error NAME of preflight or --rollback pass; may be repeated
   --allow-downgrade    install an older release than the one that is here
   --digest-names       let pods find the images by repository@sha256:... too
   --json               one JSON object a line on stdout

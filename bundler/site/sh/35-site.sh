@@ -107,9 +107,10 @@ find_directories() {
     bin_dir=/usr/local/bin
     if [ -d "$root/opt/bin" ] && ! can_write "$root/usr/local/bin"; then bin_dir=/opt/bin; fi
   fi
+  # A file becomes flags of k3s, so it goes before a variable.
   data_dir=$(flag_value --data-dir -d)
-  data_dir=${data_dir:-${K3S_DATA_DIR-}}
   data_dir=${data_dir:-$(configured data-dir)}
+  data_dir=${data_dir:-${K3S_DATA_DIR-}}
   data_dir=${data_dir:-/var/lib/rancher/k3s}
   check_directory INSTALL_K3S_BIN_DIR "$bin_dir"
   check_directory INSTALL_K3S_SYSTEMD_DIR "$systemd_dir"

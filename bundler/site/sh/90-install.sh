@@ -23,8 +23,8 @@ decide() {
   [ "$(fact digest-names)" != yes ] || digest_names=yes
   [ "${INSTALL_K3S_BIN_DIR_READ_ONLY-}" != true ] || bin_read_only=yes
   node_name=$(flag_value --node-name)
-  node_name=${node_name:-${K3S_NODE_NAME-}}
   node_name=${node_name:-$(configured node-name)}
+  node_name=${node_name:-${K3S_NODE_NAME-}}
   node_name=$(printf '%s\n' "${node_name:-$(uname -n)}" | tr '[:upper:]' '[:lower:]')
   choose_links
   choose_carried
@@ -133,7 +133,6 @@ install_bundle() {
     prove_import
   fi
   close_transaction
-  [ -z "$starts" ] || mark_proved
   finish_changed
 }
 
@@ -153,8 +152,6 @@ load_docker_images() {
   done
 }
 
-mark_proved() { hash_of "$root$state/receipt" >"$root$state/proved"; }
-
 wants_enabled() {
   [ "$init" != none ] && [ "$action" != images-only ] && [ "${INSTALL_K3S_SKIP_ENABLE-}" != true ]
 }
@@ -170,7 +167,6 @@ finish_unchanged() {
   if [ -n "$starts" ] && { ! is_active || [ "${INSTALL_K3S_FORCE_RESTART-}" = true ]; }; then
     restart_service || fail $exit_host start-failed "$service cannot be started" "$(last_words || :)"
     prove_install
-    mark_proved
     result "$service $(fact release) was in place and has been started"
   else
     if [ -n "$starts" ]; then prove_digest_names; else prove_import; fi

@@ -3,8 +3,7 @@ on_exit() { # STATUS
   status=$1
   trap - EXIT
   trap '' INT TERM
-  [ "$status" != $exit_bug ] || [ -n "$said_error" ] || complain error unforeseen 'a command failed that was not expected to' \
-    "the lines above and ${log_file:-the log} say more; whatever is put back now, run it again when that is solved"
+  say_unforeseen
   if [ -n "$transaction_open" ]; then
     step 'Putting everything back'
     if ! undo_transaction; then
@@ -25,6 +24,17 @@ on_exit() { # STATUS
   exit "$status"
 }
 
+# A command that failed without a word of ours, with whatever status it has.
+say_unforeseen() {
+  case $status in
+    0 | $exit_usage | $exit_integrity | $exit_host | $exit_busy | $exit_undone | $exit_stuck | $exit_absent | $exit_drift) return 0 ;;
+    130 | 143) return 0 ;;
+  esac
+  status=$exit_bug
+  [ -n "$said_error" ] || complain error unforeseen 'a command failed that was not expected to' \
+    "the lines above and ${log_file:-the log} say more; run it again when that is solved"
+}
+
 on_signal() { # NAME STATUS
   complain error interrupted "interrupted by $1" 'everything is put back; run it again'
   exit "$2"
@@ -40,12 +50,22 @@ begin_work() {
   clear_removed
 }
 
-# An uninstall that was cut off at its very last step is finished; else there is nothing.
+# An uninstall that was cut off at its very last step is finished, and so is one of a first install that was cut off before
+# it replaced anything; else there is nothing.
 finish_removal() {
-  [ "$action" = uninstall ] && [ -d "$root$state_base/removed" ] ||
+  left=$(find "$root$state_base" -maxdepth 2 \( -name removed -o -name staged \) 2>/dev/null || :)
+  [ "$action" = uninstall ] && [ -n "$left" ] ||
     fail $exit_absent not-installed "no k3s installed by this installer${root:+ in $root}" ''
   begin_work
-  result 'The uninstall that was cut off is finished'
+  for record in $left; do
+    state=${record#"$root"}
+    state=${state%/*}
+    if [ "${record##*/}" = removed ] || [ -f "$root$state/receipt" ] || [ -d "$root$state/transaction" ]; then continue; fi
+    clear_leftovers
+    forget_first_install
+    rmdir -- "$root$state" 2>/dev/null || :
+  done
+  result 'What was cut off is cleared up: nothing of k3s is left'
   exit 0
 }
 

@@ -290,11 +290,11 @@ static int serve(int is_server, int count, char **words) {
     node_name = host;
     for (int i = 0; i + 1 < count; i++) if (!strcmp(words[i], "--config") || !strcmp(words[i], "-c")) config_file = words[i + 1];
     if (getenv("K3S_CONFIG_FILE")) config_file = getenv("K3S_CONFIG_FILE");
-    read_yaml(config_file, 1);
     const char *from_environment[][2] = {{"K3S_DATA_DIR", "data-dir"}, {"K3S_NODE_NAME", "node-name"}, {"K3S_URL", "server"},
         {"K3S_TOKEN", "token"}, {"K3S_TOKEN_FILE", "token-file"}, {"K3S_KUBECONFIG_MODE", "write-kubeconfig-mode"}};
     for (size_t i = 0; i < 6; i++)
         if (getenv(from_environment[i][0])) take(from_environment[i][1], getenv(from_environment[i][0]));
+    read_yaml(config_file, 1); /* k3s makes flags of it, and flags go before variables */
     read_flags(count, words);
     read_yaml("/etc/rancher/k3s/registries.yaml", 0);
     if (!data_dir) data_dir = "/var/lib/rancher/k3s";
