@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     configure_cache(parser)
     configure_jobs(parser)
     parser.add_argument("--locked", action="store_true", help="refuse a missing or outdated lock instead of writing it")
-    parser.add_argument("--replace", action="store_true", help="replace the bundle when it is there already")
+    parser.add_argument("--replace", action="store_true", help="replace the bundle that is there already")
     parser.add_argument("--archive", action="store_true", help="also write the bundle as one tar, with its checksum")
     parser.add_argument("--keep-images", action="store_true", help="leave pulled and built images in the Docker engine")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, as `plan` does")

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
             print(json.dumps({"schemaVersion": 1, "path": str(folder), "damaged": list(damaged)}, indent=2))
         if damaged:
             raise CacheDamagedError(
-                f"{len(damaged)} files in {folder} were damaged and are gone now: {', '.join(damaged)}",
+                f"{folder} had damaged files, which are gone now: {', '.join(damaged)}",
                 hint="the next build fetches them again; look after the disk",
             )
         if not args.json:

@@ -114,7 +114,7 @@ class EngineUnfitError(UsageError):
 class OutputExistsError(UsageError):
     """The place of the new bundle is taken.
 
-    Give `--replace` to replace it, or another place with `--output`.
+    Give `--replace` to replace a bundle, or another place with `--output`. What is no bundle is never replaced.
     """
 
     name = "output-exists"

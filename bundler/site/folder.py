@@ -112,8 +112,13 @@ def new_bundle(target: Path, *, replace: bool) -> Iterator[BundleFolder]:
 
 
 def require_free(target: Path, *, replace: bool) -> None:
-    """Raise OutputExistsError when a bundle may not be put at `target`."""
-    if target.exists() and not replace:
+    """Raise OutputExistsError when a bundle may not be put at `target`; only another bundle is ever replaced."""
+    is_bundle = (target / SUMS).is_file()
+    if not is_bundle and target.exists():
+        raise OutputExistsError(
+            f"{target} is there and is no bundle: it has no {SUMS}", hint="move it away, or give another --output"
+        )
+    if is_bundle and not replace:
         raise OutputExistsError(f"{target} exists already", hint="give --replace, or another --output")
 
 

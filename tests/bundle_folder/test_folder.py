@@ -126,6 +126,18 @@ def test_what_is_there_is_not_touched_unless_it_may_be_replaced(target: Path) ->
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_what_is_no_bundle_is_never_replaced(target: Path, *, is_folder: bool) -> None:
+    mine = target / "mine" if is_folder else target
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("precious")
+    for replace in (False, True):
+        with pytest.raises(OutputExistsError, match="is no bundle"), new_bundle(target, replace=replace):
+            pass
+    assert mine.read_text() == "precious"
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
 def test_a_replacement_that_fails_leaves_the_old_bundle(target: Path) -> None:
     with new_bundle(target, replace=False) as bundle:
         fill(bundle)
@@ -215,6 +227,7 @@ def test_of_many_builds_at_once_each_is_whole_or_refused(target: Path, *, replac
             with new_bundle(target.with_name(f"{target.name}-{0 if replace else number}"), replace=replace) as bundle:
                 for name in "abc":
                     bundle.write(name, b"%d" % os.getpid())
+                bundle.write_sums()
             made += 1
         except BundlerError as error:
             assert error.name == "output-exists", error
@@ -229,8 +242,8 @@ def test_of_many_builds_at_once_each_is_whole_or_refused(target: Path, *, replac
         assert sum(made) == len(folders) == 150
     for folder in folders:
         found = content(folder)
-        assert found.keys() == {"a", "b", "c"}
-        assert len(set(found.values())) == 1
+        assert found.keys() == {"a", "b", "c", SUMS}
+        assert len({data for name, data in found.items() if name != SUMS}) == 1
 
 
 def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing(target: Path) -> None:

@@ -73,7 +73,7 @@ complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l output -x -d 'fol
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l cache-dir -x -d 'cache instead of $K3S_BUNDLER_CACHE_DIR or ~/.cache/k3s-bundler'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l jobs -x -d 'transfers at a time (default: 4)'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l locked -d 'refuse a missing or outdated lock instead of writing it'
-complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l replace -d 'replace the bundle when it is there already'
+complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l replace -d 'replace the bundle that is there already'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l archive -d 'also write the bundle as one tar, with its checksum'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -l keep-images -d 'leave pulled and built images in the Docker engine'
 complete -c k3s-bundler -n '_shtab_k3s_bundler_using build' -s n -l dry-run -d 'say what would be done, as `plan` does'

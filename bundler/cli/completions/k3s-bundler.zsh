@@ -57,7 +57,7 @@ _shtab_k3s_bundler_build_options=(
   "--cache-dir[cache instead of \$K3S_BUNDLER_CACHE_DIR or \~\/.cache\/k3s-bundler]:DIR:"
   "--jobs[transfers at a time (default\: 4)]:N:"
   "--locked[refuse a missing or outdated lock instead of writing it]"
-  "--replace[replace the bundle when it is there already]"
+  "--replace[replace the bundle that is there already]"
   "--archive[also write the bundle as one tar, with its checksum]"
   "--keep-images[leave pulled and built images in the Docker engine]"
   {-n,--dry-run}"[say what would be done, as \`plan\` does]"
