@@ -246,7 +246,14 @@ def test_an_uninstall_clears_up_a_first_install_that_was_cut_off_early(tmp_path:
         if not (site.root / "var/lib/k3s-bundler/k3s/staged").exists():
             continue
         assert site.run(old, "--uninstall").status == 0
-        assert {path.name for path in site.root.rglob("*")} <= {"usr", "lib", "systemd", "var", "log", "k3s-bundler.log"}
+        assert {path.name for path in site.root.rglob("*")} <= {
+            "usr",
+            "lib",
+            "systemd",
+            "var",
+            "log",
+            "k3s-bundler.log",
+        }
         early += 1
     assert early > 5
 
