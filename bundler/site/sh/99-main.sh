@@ -27,7 +27,7 @@ on_exit() { # STATUS
 # A command that failed without a word of ours, with whatever status it has.
 say_unforeseen() {
   case $status in
-    0 | $exit_usage | $exit_integrity | $exit_host | $exit_busy | $exit_undone | $exit_stuck | $exit_absent | $exit_drift) return 0 ;;
+    0 | "$exit_usage" | "$exit_integrity" | "$exit_host" | "$exit_busy" | "$exit_undone" | "$exit_stuck" | "$exit_absent" | "$exit_drift") return 0 ;;
     130 | 143) return 0 ;;
   esac
   status=$exit_bug
