@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bundler.archive.zstd import compressor
-from bundler.errors import host_error
+from bundler.errors import NotWritableError, host_error
 from bundler.model.digest import hex_of
 from bundler.model.lock import Lock, LockedImage, parse_lock
 from bundler.model.release import is_tag
@@ -44,8 +44,13 @@ def read_lock(path: Path) -> Lock | None:
 
 
 def write_lock(lock: Lock, path: Path) -> None:
-    """Write a lock, all of it or nothing."""
-    write_file(path, lock.to_json())
+    """Write a lock, all of it or nothing; raises NotWritableError and other host errors."""
+    try:
+        write_file(path, lock.to_json())
+    except NotWritableError as error:
+        raise NotWritableError(
+            error.what, hint="a lock lies beside its recipe: copy the recipe to a folder that this user may write"
+        ) from error
 
 
 def why_outdated(

@@ -305,6 +305,16 @@ def test_a_docker_socket_that_may_not_be_used_is_told_with_the_way_out(workshop:
         assert "engine registry: this user may not use the Docker socket" in built.err
 
 
+def test_an_output_in_a_folder_nobody_may_enter(workshop: Workshop) -> None:
+    workshop.output.mkdir(mode=0)
+    try:
+        result = workshop.build("--output", workshop.output / "inside", before=modes_matter)
+    finally:
+        workshop.output.chmod(0o755)
+    assert (result.error, result.code) == ("not-writable", 5)
+    assert str(workshop.output) in result.err
+
+
 def test_an_output_folder_nobody_may_write(workshop: Workshop) -> None:
     workshop.output.mkdir(mode=0o555)
     result = workshop.build(before=modes_matter)
@@ -321,6 +331,7 @@ def test_a_recipe_folder_nobody_may_write_still_says_what_to_do(workshop: Worksh
     workshop.folder.chmod(0o755)
     assert (result.error, result.code) == ("not-writable", 5)
     assert str(workshop.lock) in result.err
+    assert "hint: a lock lies beside its recipe" in result.err
 
 
 def test_an_output_that_exists_is_left_as_it_is(workshop: Workshop) -> None:
