@@ -312,9 +312,11 @@ def test_a_base_that_only_the_engine_has_is_taken_for_its_architecture_alone(
 def test_a_run_that_fails_shows_the_end_of_its_log_and_leaves_nothing(
     shop: Workshop, docker_engine: DockerEngine
 ) -> None:
-    (shop.folder / "app" / "Dockerfile").write_text(
-        f"{WITH_SHELL}RUN for n in $(/bin/busybox seq 40); do echo line $n; done; echo cannot go on >&2; exit 9\n"
+    # The engine reads two pipes: what is written to the one and the other at once has no order.
+    script = (
+        "for n in $(/bin/busybox seq 40); do echo line $n; done; /bin/busybox sleep 1; echo cannot go on >&2; exit 9"
     )
+    (shop.folder / "app" / "Dockerfile").write_text(f"{WITH_SHELL}RUN {script}\n")
     shop_binary(shop, "amd64")
     write(shop, arch=("amd64",))
 
