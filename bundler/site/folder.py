@@ -56,15 +56,20 @@ class HashingFile:
 
 
 class BundleFolder:
-    """Takes a bundle's files by relative path. Make it with `new_bundle`."""
+    """Takes a bundle's files by relative path. Make it with `new_bundle`.
 
-    def __init__(self, root: Path) -> None:
+    Files are brought to the disk beside the work that follows: a big archive takes its time there.
+    """
+
+    def __init__(self, root: Path, disk: Executor) -> None:
         self.root = root
+        self._disk = disk
         self._digests: dict[str, Digest] = {}
+        self._syncing: list[Future[None]] = []
 
     @contextmanager
     def open(self, path: str, mode: int = READABLE) -> Iterator[BinaryIO]:
-        """Write a file; it is synced, its digest noted and its `mode` given when the context ends."""
+        """Write a file; its digest is noted and its `mode` given when the context ends, `sync` waits for the disk."""
         target = self.root / path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +80,8 @@ class BundleFolder:
                 hashing = HashingFile(file, beside)
                 yield cast("BinaryIO", hashing)
                 file.flush()
-                os.fsync(file.fileno())
+                # The same open file, for an error in writing it back is told to nobody else.
+                self._syncing.append(self._disk.submit(_sync_file, os.dup(file.fileno()), target))
             target.chmod(mode)
         except OSError as error:
             raise host_error(error, target) from error
@@ -91,6 +97,11 @@ class BundleFolder:
         lines = [f"{hex_of(digest)}  {path}\n" for path, digest in sorted(self._digests.items())]
         self.write(SUMS, "".join(lines).encode())
 
+    def sync(self) -> None:
+        """Wait until every file so far is on the disk; raises DiskFullError and kin."""
+        for syncing in self._syncing:
+            syncing.result()
+
 
 @contextmanager
 def new_bundle(target: Path, *, replace: bool) -> Iterator[BundleFolder]:
@@ -104,7 +115,10 @@ def new_bundle(target: Path, *, replace: bool) -> Iterator[BundleFolder]:
         try:
             require_free(target, replace=replace)  # another build may have been faster
             _empty(beside)  # what a killed build left
-            yield BundleFolder(beside)
+            with ThreadPoolExecutor(1, thread_name_prefix="sync") as disk:
+                folder = BundleFolder(beside, disk)
+                yield folder
+                folder.sync()
             _publish(beside, target)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
@@ -187,6 +201,15 @@ def _publish(beside: Path, target: Path) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE)
+
+
+def _sync_file(descriptor: int, path: Path) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise host_error(error, path) from error
+    finally:
+        os.close(descriptor)
 
 
 def _sync(folder: Path) -> None:

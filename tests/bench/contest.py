@@ -30,12 +30,11 @@ HELP_RUNS = 5
 
 @dataclass(frozen=True)
 class Contestant:
-    """`run` prepares (not measured), measures and tidies up; `once` is for what takes minutes."""
+    """`run` prepares (not measured), measures and tidies up."""
 
     name: str
     what: str
     run: Callable[[Arena], Measured]
-    once: bool = False
 
 
 def _images(arena: Arena) -> str:
@@ -231,5 +230,5 @@ CONTESTANTS = (
     Contestant("own-one-changed", "k3s-bundler, one image changed", own_one_changed),
     Contestant("own-help", "k3s-bundler --help", own_help),
     Contestant("gzip-zstd", "skopeo copy, tar, zstd -T0 -16 --long=25", gzip_zstd),
-    Contestant("docker-zstd", "docker pull, docker save, zstd -T0 -16 --long=25", docker_zstd, once=True),
+    Contestant("docker-zstd", "docker pull, docker save, zstd -T0 -16 --long=25", docker_zstd),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -244,6 +245,38 @@ def test_of_many_builds_at_once_each_is_whole_or_refused(target: Path, *, replac
         found = content(folder)
         assert found.keys() == {"a", "b", "c", SUMS}
         assert len({data for name, data in found.items() if name != SUMS}) == 1
+
+
+def test_every_file_is_on_the_disk_before_the_bundle_has_its_name(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, early = os.fsync, set()
+
+    def noting(descriptor: int) -> None:
+        sync(descriptor)
+        if not target.exists():
+            early.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    with new_bundle(target, replace=False) as bundle:
+        fill(bundle)
+    made = {path.stat().st_ino for path in target.rglob("*")}
+    assert len(made) > len(FILES)
+    assert made <= early
+
+
+def test_bytes_that_do_not_reach_the_disk_are_no_bundle(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size == len(FILES["images/a.tar"]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(HostError, match=r"images/a\.tar"), new_bundle(target, replace=False) as bundle:
+        fill(bundle)
+    assert list(target.parent.iterdir()) == []
 
 
 def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing(target: Path) -> None:
