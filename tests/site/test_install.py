@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.real.packages import program
 from tests.site.bundles import BundleSpec, Site, build_bundle, command_directory, elf_stub, make_root
 
 IMAGES = "/var/lib/rancher/k3s/agent/images"
@@ -259,8 +261,6 @@ def test_it_runs_by_relative_path_by_link_and_from_its_own_directory(site: Site,
 
 
 def test_a_script_read_from_a_pipe_is_refused(bundle: Path, site: Site) -> None:
-    import subprocess
-
     with (bundle / "install.sh").open("rb") as script:
         done = subprocess.run(["dash"], stdin=script, capture_output=True, text=True, check=False, cwd=site.root)
     assert (done.returncode, "error[no-script-file]" in done.stderr) == (2, True)
@@ -332,6 +332,28 @@ def test_asking_changes_nothing(every_site: Site, bundle: Path, choice: str) -> 
     assert not (every_site.root / "var").exists()
     if choice == "--dry-run":
         assert f"create {every_site.root}/usr/local/bin/k3s\n" in done.out
+
+
+@pytest.mark.parametrize("question", ["--help", "--status", "--verify", "--check", "--dry-run"])
+@pytest.mark.parametrize("stdout", [">/dev/full", ">&-", "| true"])
+def test_a_question_whose_answer_cannot_be_written_installs_nothing(
+    every_site: Site, tmp_path: Path, question: str, stdout: str
+) -> None:
+    """`--status` is asked of the older of two bundles' installs, so that an install would show."""
+    old, new = (
+        build_bundle(tmp_path / release, BundleSpec(release=release)) for release in ("v1.34.1+k3s1", "v1.34.2+k3s1")
+    )
+    assert every_site.run(old, "server").status == 0
+    before = every_site.files()
+    shell = " ".join([program(every_site.shell[0]), *every_site.shell[1:]])
+    asked = f'{shell} "$0/install.sh" --root "$1" {question}; echo "$?" >"$2"'
+    subprocess.run(
+        [program("dash"), "-c", f"{{ {asked}; }} {stdout}", new, every_site.root, tmp_path / "status"],
+        env={"PATH": str(every_site.path), "ARCH": "amd64"},
+        check=False,
+        timeout=120,
+    )
+    assert (every_site.files(), (tmp_path / "status").read_text()) == (before, "0\n")
 
 
 def test_a_tree_that_leads_out_of_itself_is_refused(site: Site, bundle: Path, tmp_path: Path) -> None:
@@ -499,8 +521,6 @@ def test_the_lock_of_a_living_install_is_respected(every_site: Site, bundle: Pat
 
 @pytest.mark.parametrize("kind", ["another boot", "reused number", "no such process", "zombie", "junk"])
 def test_the_lock_of_a_dead_install_is_taken_over(every_site: Site, bundle: Path, kind: str) -> None:
-    import subprocess
-
     with subprocess.Popen(["true"]) as child:
         while "Z" not in Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2].split()[0]:
             time.sleep(0.01)

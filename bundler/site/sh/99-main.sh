@@ -78,8 +78,14 @@ main() {
   check_commands
   take_options "$@"
   case $action in
-    help) printf '%s\n' "$help_text" && return ;;
-    status) show_status && return ;;
+    help)
+      printf '%s\n' "$help_text" 2>/dev/null || :
+      return
+      ;;
+    status)
+      show_status
+      return
+      ;;
     rollback | uninstall | killall)
       check_root
       read_receipt || finish_removal
@@ -89,7 +95,10 @@ main() {
   esac
   find_bundle
   verify_bundle
-  [ "$action" != verify ] || { result 'The bundle is whole' && return; }
+  if [ "$action" = verify ]; then
+    result 'The bundle is whole'
+    return
+  fi
   find_arch
   check_root
   case $action in
@@ -100,7 +109,7 @@ main() {
   case $action in
     check) result 'Nothing stands in the way of an install' ;;
     dry-run) show_changes ;;
-    *) install_bundle ;;
+    install | images-only) install_bundle ;;
   esac
 }
 
