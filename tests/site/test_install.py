@@ -136,6 +136,8 @@ CALLS = [
     ("", ["agent"], {"K3S_URL": "https://s", "K3S_TOKEN": "t"}, "k3s-agent", "agent"),
     ("", [], {"K3S_URL": "https://s", "K3S_TOKEN": "t"}, "k3s-agent", "agent"),
     ("", [], {"K3S_URL": "https://s", "K3S_TOKEN_FILE": "/t"}, "k3s-agent", "agent"),
+    ("", ["agent", "--server", "https://s:6443", "--token", "t"], {}, "k3s-agent", "agent --server https://s:6443"),
+    ("agent -s https://s:6443 -t=t", [], {}, "k3s-agent", "agent -s https://s:6443"),
     ("server", [], {"K3S_URL": "https://s", "K3S_TOKEN": "t"}, "k3s", "server"),
     ("", ["--disable", "traefik"], {}, "k3s", "server --disable traefik"),
     ("--disable traefik", [], {}, "k3s", "server --disable traefik"),

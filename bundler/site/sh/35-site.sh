@@ -76,7 +76,7 @@ check_join() {
   [ "$role" = agent ] && [ -z "$recalled" ] || return 0
   [ -n "${K3S_URL-}$(flag_value --server -s)$(configured server)" ] ||
     fail $exit_usage agent-without-server 'an agent must know its server' 'set K3S_URL=https://SERVER:6443'
-  [ -n "${K3S_TOKEN-}${K3S_TOKEN_FILE-}$(flag_value --token -t)$(flag_value --token-file)" ] ||
+  [ -n "${K3S_TOKEN-}${K3S_TOKEN_FILE-}$(flag_value --token-file)" ] || has_secret K3S_TOKEN ||
     [ -n "$(kept_environment)" ] ||
     [ -n "$(configured token)$(configured token-file)" ] ||
     fail $exit_usage agent-without-token 'an agent needs the token of its server' \
