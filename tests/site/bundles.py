@@ -111,6 +111,21 @@ class Outcome:
     err: str
 
 
+def run_functions(shell: tuple[str, ...], text: str, *arguments: object) -> Outcome:
+    """Run shell `text` with the functions of the installer, whose `main` is not called."""
+    interpreter = shutil.which(shell[0])
+    assert interpreter
+    script = install_script().decode().removesuffix('\nmain "$@"\n') + f"\n{text}\n"
+    done = subprocess.run(
+        [interpreter, *shell[1:], "-c", script, "sh", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
 @dataclass(frozen=True)
 class Site:
     """A scratch root with systemd or OpenRC in it, and how the installer is run for it."""

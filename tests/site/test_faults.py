@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real.packages import program
-from tests.site.bundles import BundleSpec, Outcome, Site, build_bundle, command_directory, command_names, make_root
+from tests.site.bundles import (
+    BundleSpec,
+    Outcome,
+    Site,
+    build_bundle,
+    command_directory,
+    command_names,
+    make_root,
+    run_functions,
+)
 from tests.site.conftest import require
 
 if TYPE_CHECKING:
@@ -363,6 +372,19 @@ def test_an_uninstall_never_deletes_what_is_mounted_behind_a_link(tmp_path: Path
     finally:
         subprocess.run(["umount", "-l", site.root / "data/rancher/k3s/storage"], check=False)
         subprocess.run(["umount", "-l", nas], check=True)
+
+
+def test_the_mounts_of_a_directory_that_cannot_be_entered_are_not_those_of_the_host(
+    tmp_path: Path, shell: tuple[str, ...]
+) -> None:
+    harmless = "".join(f'{name}() {{ echo "{name} $*"; }}\n' for name in ("umount", "rm", "rmdir"))
+    cannot_enter = harmless + "cd() { return 1; }\n"
+    done = run_functions(shell, cannot_enter + 'mounts_below "$1" || echo unknown', tmp_path)
+    assert done == Outcome(0, "unknown\n", "")
+    done = run_functions(shell, cannot_enter + 'unmount_below "$1"; remove_tree "$1"', tmp_path)
+    assert (done.status, done.out, "warning[directory-stays]" in done.err) == (0, "", True), done
+    done = run_functions(shell, cannot_enter + 'has_mount_option "$1" rw || echo unknown', tmp_path)
+    assert done == Outcome(0, "unknown\n", "")
 
 
 @pytest.mark.site

@@ -147,10 +147,17 @@ can_write() ( # DIRECTORY
 
 read_only_mount() { has_mount_option "$1" ro; } # PATH
 
-# Looks at the mount a path lies on, links followed, which is the longest mount point that leads to it.
+# A path as the kernel knows it; fails rather than say nothing, for every path begins with nothing.
+without_links() ( # DIRECTORY
+  physical=$(cd -P -- "$1" && pwd -P) && [ -n "$physical" ] || exit 1
+  printf '%s\n' "$physical"
+)
+
+# Looks at the mount a path lies on, which is the longest mount point that leads to it.
 has_mount_option() ( # PATH OPTION
   [ -r /proc/self/mounts ] || exit 1
-  set -- "$(cd -P -- "$(existing_part "$1")" && pwd -P)" "$2"
+  physical=$(without_links "$(existing_part "$1")") || exit 1
+  set -- "$physical" "$2"
   best=
   found=
   while IFS=' ' read -r _ point _ options _; do

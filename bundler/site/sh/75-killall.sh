@@ -76,9 +76,14 @@ descendants_of() ( # PID
   done
 )
 
-# Mount points from the deepest up, decoded as the kernel encodes them. It knows them by the path without links.
+# Mount points, decoded as the kernel encodes them. It knows them by the path without links.
 mounts_below() ( # PREFIX
-  [ ! -d "$1" ] || set -- "$(cd -P -- "$1" && pwd -P)"
+  # In a chroot without /proc nobody can tell.
+  [ -r /proc/self/mounts ] || exit 0
+  if [ -d "$1" ]; then
+    physical=$(without_links "$1") || exit 1
+    set -- "$physical"
+  fi
   while IFS=' ' read -r _ point _; do
     point=$(mount_point "$point")
     case $point in
@@ -105,9 +110,11 @@ remove_tree() ( # PATH AT THE SITE
   if [ ! -e "$target" ] && [ ! -L "$target" ]; then exit 0; fi
   if [ -L "$target" ]; then
     rm -f -- "$target"
-  elif [ -z "$(mounts_below "$target")" ]; then
+  elif ! mounts=$(mounts_below "$target"); then
+    warn directory-stays "$target cannot be entered, so nobody can tell what is mounted in it; it stays" 'see why, then remove it'
+  elif [ -z "$mounts" ]; then
     rm -rf -- "$target"
-  elif [ "$(mounts_below "$target" | grep -c -x -F "$(cd -P -- "$target" && pwd -P)")" -gt 0 ]; then
+  elif [ -d "$target" ] && has_line "$mounts" "$(without_links "$target")"; then
     note "$target is a mount and stays"
   else
     for entry in $(find "$target" -mindepth 1 -maxdepth 1); do remove_tree "${entry#"$root"}"; done
