@@ -423,6 +423,27 @@ def test_without_an_init_system_the_files_are_placed_only_when_asked_for(bundle:
     assert not list(site.root.rglob("*.service"))
 
 
+def test_without_an_init_system_the_receipt_knows_the_data_directory(site: Site, bundle: Path, tmp_path: Path) -> None:
+    assert site.run(bundle, "--init", "none", environment={"K3S_DATA_DIR": "/srv/x"}).status == 0
+    archives = {"k3s-airgap-images": b"newer\n"}
+    newer = build_bundle(tmp_path / "newer", BundleSpec(release="v1.34.2+k3s1", archives=archives))
+    for arguments in (["--images-only"], ["--images-only", "--init", "none"], ["--init", "none"]):
+        done = site.run(newer, *arguments)
+        assert done.status == 0, done
+        assert site.read("/srv/x/agent/images/k3s-airgap-images-amd64.tar") == "newer\n"
+        assert not (site.root / "var/lib/rancher").exists()
+    # A service would have to be told of it.
+    done = site.run(newer)
+    assert (done.status, "error[data-dir-moved]" in done.err) == (5, True), done
+
+
+def test_without_an_init_system_too_a_configuration_that_moves_the_data_is_refused(site: Site, tmp_path: Path) -> None:
+    old = build_bundle(tmp_path / "old", BundleSpec(config="data-dir: /srv/old\n"))
+    assert site.run(old, "--init", "none").status == 0
+    done = site.run(build_bundle(tmp_path / "new", BundleSpec(release="v1.34.2+k3s1")), "--init", "none")
+    assert (done.status, "error[data-dir-moved]" in done.err) == (5, True), done
+
+
 def test_a_damaged_backup_is_not_rolled_back_to(site: Site, bundle: Path, tmp_path: Path) -> None:
     newer = build_bundle(tmp_path / "newer", BundleSpec(release="v1.35.0+k3s1"))
     site.run(bundle)

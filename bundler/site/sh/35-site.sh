@@ -39,6 +39,12 @@ recall_variables() {
   K3S_NODE_NAME=$(kept_variable K3S_NODE_NAME)
   K3S_RESOLV_CONF=$(kept_variable K3S_RESOLV_CONF)
   K3S_URL=$(kept_variable K3S_URL)
+  # Without a service there is no such file. A directory that the configuration names stays that file's affair.
+  files=$(site_config_files)
+  if [ ! -f "$root$(environment_path)" ] && { [ "$init" = none ] || [ "$action" = images-only ]; } &&
+    [ -z "$(config_value data-dir $files)" ]; then
+    K3S_DATA_DIR=$(values_of data_dir "$receipt")
+  fi
 }
 
 receipts() {
