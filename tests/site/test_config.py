@@ -156,6 +156,17 @@ def test_docker_in_the_configuration_is_seen_by_an_upgrade_too(site: Site, tmp_p
         assert not (site.root / "var/lib/rancher/k3s/agent/images").exists()
 
 
+@pytest.mark.parametrize("config", ["data-dir: /srv/new\n", "docker: true\n"])
+def test_images_alone_go_where_the_k3s_that_is_here_looks(site: Site, tmp_path: Path, config: str) -> None:
+    old = build_bundle(tmp_path / "old", BundleSpec(config="data-dir: /srv/old\n"))
+    archives = {"k3s-airgap-images": b"newer\n"}
+    new = build_bundle(tmp_path / "new", BundleSpec(release="v1.34.2+k3s1", config=config, archives=archives))
+    assert site.run(old, "server").status == 0
+    done = site.run(new, "--images-only")
+    assert (done.status, site.read(f"/srv/old/{ARCHIVE}")) == (0, "newer\n"), done
+    assert not (site.root / "srv/new").exists()
+
+
 def test_the_last_line_of_the_environment_file_counts_without_a_newline(site: Site, bundle: Path) -> None:
     assert site.run(bundle, "server", environment={"K3S_TOKEN": "t"}).status == 0
     environment = site.root / "etc/systemd/system/k3s.service.env"

@@ -27,6 +27,11 @@ site_config_files() {
 }
 
 find_config_layers() {
+  # Images alone go to the k3s that is here, as it is.
+  if [ "$action" = images-only ] && [ -f "$root$state/receipt" ]; then
+    config_layers=$(site_config_files)
+    return
+  fi
   carried=$(fact file | sed -n -e "s/^[0-7]* any //p" -e "s/^[0-7]* $role //p")
   config_layers=$(
     config_layer "$(bundled_config_path)" "$etc_dir/config.yaml"
