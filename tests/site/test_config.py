@@ -113,6 +113,58 @@ def test_a_file_goes_before_a_variable_as_in_k3s(site: Site, bundle: Path) -> No
     assert not (site.root / "srv/variable").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        (["--config", "/etc/my k3s.yaml"], {}),
+        (["-c", "/etc/my k3s.yaml"], {}),
+        (["--config=/etc/my k3s.yaml"], {}),
+        ([], {"K3S_CONFIG_FILE": "/etc/my k3s.yaml"}),
+        (["--config", f"/{ETC}/config.yaml"], {"K3S_CONFIG_FILE": "/etc/my k3s.yaml"}),
+    ],
+)
+@pytest.mark.parametrize("file", ["my k3s.yaml", "my k3s.yaml.d/place.yaml"])
+def test_another_configuration_file_is_read_instead_of_config_yaml(
+    site: Site, bundle: Path, arguments: list[str], variables: dict[str, str], file: str
+) -> None:
+    write(site, config="data-dir: /srv/one\n", place_yaml="data-dir: /srv/two\n")
+    (site.root / "etc/my k3s.yaml.d").mkdir()
+    (site.root / "etc" / file).write_text("data-dir: /srv/mine\n")
+    precious = site.root / "srv/one/precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("")
+    assert site.run(bundle, "server", *arguments, environment=variables).status == 0
+    assert (site.root / "srv/mine" / ARCHIVE).is_file()
+    assert "nothing was changed" in site.run(bundle).out
+    assert site.run(bundle, "--uninstall").status == 0
+    assert not (site.root / "srv/mine").exists()
+    assert precious.exists()
+    assert not (site.root / "srv/two").exists()
+
+
+def test_another_configuration_file_may_be_one_that_the_bundle_carries(site: Site, tmp_path: Path) -> None:
+    files = {"files/a.yaml": b"data-dir: /srv/a\n", "files/b.yaml": b"data-dir: /srv/b\n"}
+    for target, number in (("/etc/my.yaml", "a"), ("/etc/my.yaml.d/10.yaml", "b")):
+        facts = (f"file=600 server files/{number}.yaml {target}",)
+        bundle = build_bundle(tmp_path / number, BundleSpec(extra=files, facts=facts, config="data-dir: /srv/c\n"))
+        assert site.run(bundle, "server", "--config", "/etc/my.yaml").status == 0
+        assert (site.root / f"srv/{number}" / ARCHIVE).is_file()
+        assert site.run(bundle, "--uninstall").status == 0
+
+
+def test_a_rollback_finds_in_another_configuration_file_that_a_server_joined_others(
+    site: Site, bundle: Path, tmp_path: Path
+) -> None:
+    (site.root / "etc").mkdir()
+    (site.root / "etc/my.yaml").write_text("server: https://s:6443\n")
+    variables = {"K3S_CONFIG_FILE": "/etc/my.yaml", "K3S_TOKEN": "t"}
+    assert site.run(bundle, "server", environment=variables).status == 0
+    (site.root / "var/lib/rancher/k3s/server/db/etcd").mkdir(parents=True)
+    assert site.run(build_bundle(tmp_path / "new", BundleSpec(release="v1.34.2+k3s1"))).status == 0
+    done = site.run(bundle, "--rollback")
+    assert (done.status, "warning[datastore-left]" in done.err) == (0, True), done
+
+
 CARRIED = {"files/place.yaml": b"data-dir: /srv/carried\n"}
 CARRIED_FACT = f"file=600 server files/place.yaml /{DROP_INS}/place.yaml"
 

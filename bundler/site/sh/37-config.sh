@@ -1,7 +1,5 @@
 # What k3s is told: which files it reads, and what they say.
 
-readonly drop_in_dir=$etc_dir/config.yaml.d
-
 config_layers= # the files k3s will read, in its order: those of the bundle, or of the site where they stay
 
 # The one that fits best. A server that is told of no other is the first of its cluster.
@@ -20,11 +18,24 @@ joined_server() {
   printf '%s' "${K3S_URL-}$(flag_value --server -s)$(config_value server $files)"
 }
 
-# What k3s reads now: config.yaml, then the files beside it by name (k3s-io/k3s pkg/configfilearg/parser.go).
-site_config_files() {
-  printf '%s\n' "$root$etc_dir/config.yaml"
-  [ ! -d "$root$drop_in_dir" ] || find "$root$drop_in_dir/" -maxdepth 1 ! -type d | grep -i '\.ya\{0,1\}ml$' | sort
-}
+# The one file k3s reads; the variable goes before the flag (findConfigFileFlag of k3s-io/k3s pkg/configfilearg/parser.go).
+config_file() (
+  told=${K3S_CONFIG_FILE:-$(flag_value --config -c)}
+  case $told in
+    '') told=$etc_dir/config.yaml ;;
+    /*) ;;
+    # A service runs in /.
+    *) told=/$told ;;
+  esac
+  printf '%s\n' "$told"
+)
+
+# What k3s reads now: that file, then those of the directory beside it by name (dotDFiles, in the same place).
+site_config_files() (
+  file=$root$(config_file)
+  printf '%s\n' "$file"
+  [ ! -d "$file.d" ] || find "$file.d/" -maxdepth 1 ! -type d | grep -i '\.ya\{0,1\}ml$' | sort
+)
 
 find_config_layers() {
   # Images alone go to the k3s that is here, as it is.
@@ -34,17 +45,24 @@ find_config_layers() {
   fi
   carried=$(fact file | sed -n -e "s/^[0-7]* any //p" -e "s/^[0-7]* $role //p")
   config_layers=$(
-    config_layer "$(bundled_config_path)" "$etc_dir/config.yaml"
+    config_layer "$(config_source)" "$(config_file)"
     for path in $(drop_ins); do config_layer "$(carried_source "$path")" "$path"; done
   )
 }
 
-drop_ins() {
+config_source() {
+  if [ "$(config_file)" = "$etc_dir/config.yaml" ]; then bundled_config_path; else carried_source "$(config_file)"; fi
+}
+
+drop_ins() (
+  directory=$(config_file).d
   {
     for file in $(site_config_files); do printf '%s\n' "${file#"$root"}"; done
     for line in $carried; do printf '%s\n' "${line#* }"; done
-  } | grep -i "^$drop_in_dir/[^/]*\.ya\{0,1\}ml\$" | sort -u
-}
+  } | grep -i '\.ya\{0,1\}ml$' | while IFS= read -r path; do
+    [ "${path%/*}" != "$directory" ] || printf '%s\n' "$path"
+  done | sort -u
+)
 
 carried_source() ( # TARGET
   for line in $carried; do [ "${line#* }" != "$1" ] || printf '%s\n' "${line%% *}"; done

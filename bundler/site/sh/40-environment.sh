@@ -97,5 +97,5 @@ kept_environment() {
 }
 
 kept_variable() { # NAME
-  kept_environment | sed -n "s/^$1=//p" | sed -n '$p' | sed 's/^"\(.*\)"$/\1/; s/\\\([\"$`]\)/\1/g'
+  [ ! -f "$root$(environment_path)" ] || sed -n "s/^$1=//p" "$root$(environment_path)" | sed -n '$p' | sed 's/^"\(.*\)"$/\1/; s/\\\([\"$`]\)/\1/g'
 }

@@ -92,7 +92,7 @@ check_data_dir() {
   here=$(values_of data_dir "$root$state/receipt")
   [ "$here" = "$data_dir" ] || problem data-dir-moved \
     "$service has its data in $here and would look for it in $data_dir" \
-    "give --data-dir $here, or set data-dir in $etc_dir/config.yaml; to move it, stop $service, move $here and let this pass"
+    "give --data-dir $here, or set data-dir in $(config_file); to move it, stop $service, move $here and let this pass"
 }
 
 # Bytes of changed files by file system, with the layers unpacked by containerd where the data directory lies.

@@ -128,8 +128,8 @@ check_surroundings() {
       ! systemctl is-active --quiet "$name" 2>/dev/null || warn "$name" "$name is active" "$(surroundings_remedy "$name")"
     done
   fi
-  [ -z "${K3S_CONFIG_FILE-}$(flag_value --config -c)" ] || warn config-elsewhere \
-    "k3s is told to read another file than $etc_dir/config.yaml" "the bundle's own config.yaml has no effect then"
+  [ "$(config_file)" = "$etc_dir/config.yaml" ] || warn config-elsewhere \
+    "k3s is told to read $(config_file) instead of $etc_dir/config.yaml" "the bundle's own config.yaml has no effect then"
 }
 
 surroundings_remedy() { # NAME

@@ -29,6 +29,7 @@ copy_datastore() {
 
 # Neither --rollback nor an upgrade that names nothing has the variables of the first install: the service does.
 joined_others() {
+  K3S_CONFIG_FILE=${K3S_CONFIG_FILE:-$(kept_variable K3S_CONFIG_FILE)}
   [ -n "$(joined_server)" ] || grep -q -s '^K3S_URL=.*:' "$root$(environment_path)"
 }
 
