@@ -226,7 +226,11 @@ def test_an_uninstall_removes_what_a_cut_off_install_had_put_in_place(tmp_path: 
     spec = BundleSpec(
         release="v1.35.0+k3s1",
         extra={"files/a": b"a\n", "files/b": b"b\n"},
-        facts=("file=644 any files/a /etc/sysctl.d/90-a.conf", "file=644 any files/b /etc/of/b"),
+        facts=(
+            "file=644 any files/a /etc/sysctl.d/90-a.conf",
+            "file=644 any files/b /etc/of/b",
+            "file=755 any files/b /usr/local/bin/b",
+        ),
     )
     carrying = build_bundle(tmp_path / "carrying", spec)
     for installed in (None, old):

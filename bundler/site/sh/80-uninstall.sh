@@ -20,11 +20,12 @@ run_uninstall() {
   result "$service is removed${keep_data:+; its data in $data_dir and $etc_dir is kept}"
 }
 
-# What an install that was cut off put in place is in no receipt yet. Trees that go whole, or stay, are left to that.
+# What an install that was cut off put in place is in no receipt yet. Trees that go whole, or stay, are left to that, and
+# so is the script that may have asked for this.
 remove_unfinished() {
   for path in $(values_of new "$root$state/transaction/journal" 2>/dev/null || :); do
     case $path in
-      "$state"/* | "$data_dir"/* | "$etc_dir"/* | "$bin_dir"/*) ;;
+      "$state"/* | "$data_dir"/* | "$etc_dir"/* | "$(uninstall_path)") ;;
       *) rm -f -- "$root$path" ;;
     esac
   done
