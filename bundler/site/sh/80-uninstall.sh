@@ -5,6 +5,7 @@ run_uninstall() {
   begin_work
   step "Removing $service"
   kill_everything
+  put_back_unfinished
   disable_service
   rm -rf -- "$root$(unit_path)" "$root$(environment_path)" "$root/etc/logrotate.d/$service"
   remove_unfinished
@@ -18,6 +19,15 @@ run_uninstall() {
   fi
   remove_state
   result "$service is removed${keep_data:+; its data in $data_dir and $etc_dir is kept}"
+}
+
+# What an upgrade that was cut off replaced comes back, for that is what the receipt knows and what others may share. A
+# tree that an uninstall before this one has removed stays away.
+put_back_unfinished() {
+  for line in $(values_of old "$root$state/transaction/journal" 2>/dev/null || :); do
+    path=${line#* * }
+    [ ! -d "$root${path%/*}" ] || put_back "$root$state/transaction/${line%% *}" "$root$path" || :
+  done
 }
 
 # What an install that was cut off put in place is in no receipt yet. Trees that go whole, or stay, are left to that, and
