@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real.packages import program
-from tests.site.bundles import BundleSpec, Site, build_bundle
+from tests.site.bundles import BundleSpec, Site, build_bundle, run_functions
 from tests.site.conftest import require
 
 if TYPE_CHECKING:
@@ -160,6 +160,24 @@ def test_a_copy_that_knows_others_is_not_put_back_though_they_have_left(server: 
     server.etcd.leave(other)
     done = server.site.run(server.new, "--rollback")
     assert (done.status, "error[cluster-members]" in done.err, PEER in done.err) == (5, True, True), done
+
+
+@pytest.mark.parametrize(("starts", "active", "room"), [("", 0, ""), ("", 3, "db"), ("yes", 0, "db"), ("yes", 3, "db")])
+def test_no_room_is_asked_for_a_copy_that_a_server_which_runs_on_does_not_get(
+    tmp_path: Path, shell: tuple[str, ...], starts: str, active: int, room: str
+) -> None:
+    (tmp_path / "data/server/db").mkdir(parents=True)
+    given = f"""
+      action=check role=server data_dir=$1/data state=/none live=yes starts={starts} changed=
+      is_active() {{ return {active}; }}
+      installed_release() {{ echo {OLD}; }}
+      fact() {{ echo {NEW}; }}
+      measure() {{ echo db; }}
+      datastore_size() {{ echo 1; }}
+      for_every_file() {{ :; }}
+      check_room"""
+    done = run_functions(shell, given, tmp_path)
+    assert (done.status, done.out.strip(), done.err) == (0, room, "")
 
 
 def test_an_etcd_that_cannot_be_read_is_not_taken_for_one_that_is_alone(site: Site, tmp_path: Path) -> None:

@@ -1,10 +1,15 @@
 # A server's datastore, copied while k3s stands still before another release takes it over: going back needs the old one.
 
-wants_datastore_copy() {
+hands_datastore_over() {
   [ "$action" != images-only ] && [ "$role" = server ] && [ -d "$root$data_dir/server/db" ] || return 1
   before=$(installed_release)
   [ -n "$before" ] && [ "$before" != "$(fact release)" ]
 }
+
+# What is not to be started is not stopped either: the old release goes on writing.
+stays_running() { [ -n "$live" ] && [ -z "$starts" ] && is_active; }
+
+wants_datastore_copy() { hands_datastore_over && ! stays_running; }
 
 datastore_size() ( # in bytes
   blocks=0
@@ -13,8 +18,8 @@ datastore_size() ( # in bytes
 )
 
 copy_datastore() {
-  wants_datastore_copy || return 0
-  if [ -n "$live" ] && [ -z "$starts" ] && is_active; then
+  hands_datastore_over || return 0
+  if stays_running; then
     warn datastore-not-copied "$service goes on running $before, so its datastore cannot be copied" \
       'a rollback will not bring the data back; stop k3s before an upgrade that is not to start it'
     return 0

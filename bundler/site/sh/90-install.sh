@@ -6,6 +6,7 @@ gone=
 docker=
 bin_read_only=
 node_name=
+starts=
 
 decide() {
   recall_install
@@ -31,6 +32,7 @@ decide() {
   choose_kept
   for_every_file plan_file
   choose_gone
+  choose_start
 }
 
 # kubectl, crictl and ctr lead to k3s unless another one is there already.
@@ -99,12 +101,15 @@ choose_gone() {
   done
 }
 
-install_bundle() {
+choose_start() {
   starts=yes
   if [ -z "$live" ] || [ "$init" = none ] || [ "$action" = images-only ] ||
     [ "${INSTALL_K3S_SKIP_START-}" = true ] || [ "${INSTALL_K3S_SKIP_ENABLE-}" = true ]; then
     starts=
   fi
+}
+
+install_bundle() {
   if [ -z "$changed$gone" ]; then
     finish_unchanged
     return
