@@ -259,12 +259,15 @@ def test_an_uninstall_removes_what_a_cut_off_install_had_put_in_place(tmp_path: 
 def test_an_uninstall_clears_up_a_first_install_that_was_cut_off_early(tmp_path: Path, old: Path) -> None:
     plan = prepare(tmp_path, None, old, "server")
     _, _, calls = plan.killed(tmp_path / "whole", 0, "before")
-    early = 0
-    for number in calls_of(calls, "cp", "ln", "chmod"):
+    recorded = set()
+    for number in calls_of(calls, "cp", "ln", "chmod", "mkdir", "mv", "sort", "sync"):
         site, _, _ = plan.killed(tmp_path / f"kill{number}", number, "after")
-        if not (site.root / "var/lib/k3s-bundler/k3s/staged").exists():
-            continue
-        assert site.run(old, "--uninstall").status == 0
+        state = site.root / "var/lib/k3s-bundler/k3s"
+        if (state / "transaction").exists():
+            break
+        recorded |= {path.name for path in state.iterdir()} if state.exists() else set()
+        done = site.run(old, "--uninstall")
+        assert done.status == 0, (number, done)
         assert {path.name for path in site.root.rglob("*")} <= {
             "usr",
             "lib",
@@ -272,9 +275,19 @@ def test_an_uninstall_clears_up_a_first_install_that_was_cut_off_early(tmp_path:
             "var",
             "log",
             "k3s-bundler.log",
-        }
-        early += 1
-    assert early > 5
+        }, number
+    assert {"directories.new", "directories", "staged", "transaction.new"} <= recorded
+
+
+def test_an_uninstall_of_a_service_that_is_not_there_takes_no_other_for_one_that_was_cut_off(
+    site: Site, old: Path
+) -> None:
+    assert site.run(old, "server").status == 0
+    (site.root / "var/lib/k3s-bundler/saved").mkdir()
+    before = site.files()
+    done = site.run(old, "agent", "--uninstall")
+    assert (done.status, "error[not-installed]" in done.err) == (9, True), done
+    assert site.files() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

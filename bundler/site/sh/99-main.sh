@@ -50,23 +50,31 @@ begin_work() {
   clear_removed
 }
 
-# An uninstall that was cut off at its very last step is finished, and so is one of a first install that was cut off before
-# it replaced anything; else there is nothing.
+# An uninstall that was cut off at its very last step is finished, and a first install that was cut off before it replaced
+# anything is cleared up; else there is nothing.
 finish_removal() {
-  left=$(find "$root$state_base" -maxdepth 2 \( -name removed -o -name staged \) 2>/dev/null || :)
-  [ "$action" = uninstall ] && [ -n "$left" ] ||
+  left=$(cut_off_early)
+  [ "$action" = uninstall ] && { [ -n "$left" ] || [ -L "$root$state_base/lock" ]; } ||
     fail $exit_absent not-installed "no k3s installed by this installer${root:+ in $root}" ''
   begin_work
   for record in $left; do
     state=${record#"$root"}
-    state=${state%/*}
-    if [ "${record##*/}" = removed ] || [ -f "$root$state/receipt" ] || [ -d "$root$state/transaction" ]; then continue; fi
+    [ -d "$record" ] || continue
     clear_leftovers
     forget_first_install
-    rmdir -- "$root$state" 2>/dev/null || :
+    rmdir -- "$record" 2>/dev/null || :
   done
-  result 'What was cut off is cleared up: nothing of k3s is left'
+  result 'What was cut off is cleared up'
   exit 0
+}
+
+# The directories of services without receipt and journal, and one that is removed but for its name.
+cut_off_early() {
+  for directory in $(find "$root$state_base" -mindepth 1 -maxdepth 1 -type d ! -name saved 2>/dev/null | sort); do
+    if [ "${directory##*/}" = removed ] || { [ ! -f "$directory/receipt" ] && [ ! -d "$directory/transaction" ]; }; then
+      printf '%s\n' "$directory"
+    fi
+  done
 }
 
 main() {
