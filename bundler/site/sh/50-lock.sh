@@ -8,9 +8,9 @@ take_lock() {
   lock=$root$state_base/lock
   holder="$(boot_id):$$:$(start_time $$)"
   if ! make_lock; then
-    other=$(readlink "$lock" || :)
-    [ -z "$other" ] || clear_lock "$other"
-    make_lock || fail_unlocked
+    dead=$(readlink "$lock" || :)
+    [ -z "$dead" ] || clear_lock "$dead"
+    make_lock || make_lock_again "$dead"
   fi
   held_lock=$lock
   clear_moved_locks
@@ -21,18 +21,32 @@ make_lock() { ln -s "$holder" "$lock" 2>/dev/null; }
 clear_lock() { # HOLDER
   ! is_alive "$1" || fail_busy "$1"
   note 'Clearing the lock of an install that was cut off'
-  mv -f "$lock" "$lock.$$" 2>/dev/null || fail_unlocked "$1"
-  moved=$(readlink "$lock.$$")
-  # Somebody was faster and the lock is theirs: it goes back.
-  [ "$moved" = "$1" ] || { ln -s "$moved" "$lock" 2>/dev/null && rm -f "$lock.$$" && fail_busy "$moved"; }
+  # Who comes too late for that finds no lock, or that of somebody who was faster.
+  mv -f "$lock" "$lock.$$" 2>/dev/null || return 0
+  moved=$(readlink "$lock.$$" || :)
+  case $moved in
+    # Moved, and removed by somebody who found it to be of the dead.
+    '' | "$1") ;;
+    # Somebody was faster and the lock is theirs: it goes back.
+    *)
+      if ln -s "$moved" "$lock" 2>/dev/null; then
+        rm -f "$lock.$$"
+        fail_busy "$moved"
+      fi
+      ;;
+  esac
   rm -f "$lock.$$"
 }
 
-# Somebody was faster, or nobody can write here.
-fail_unlocked() { # [HOLDER THAT IS DEAD]
+# Somebody was faster, or nobody can write here; who was faster may be done by now.
+make_lock_again() { # HOLDER THAT IS DEAD, OR NOTHING
   other=$(readlink "$lock" || :)
-  [ -n "$other" ] && [ "$other" != "${1-}" ] || fail_state
-  fail_busy "$other"
+  if [ -z "$other" ]; then
+    if make_lock; then return 0; fi
+    other=$(readlink "$lock" || :)
+  fi
+  if [ -n "$other" ] && [ "$other" != "$1" ]; then fail_busy "$other"; fi
+  fail_state
 }
 
 # What runs left that were cut off between moving a lock aside and removing it.
