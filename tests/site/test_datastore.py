@@ -154,12 +154,16 @@ def test_a_server_whose_others_have_left_again_goes_back_with_its_data(server: S
     assert (server.release(), server.etcd.read()) == (OLD, "before")
 
 
-def test_a_copy_that_knows_others_is_not_put_back_though_they_have_left(server: Server) -> None:
+def test_a_copy_that_knows_others_is_not_put_back_unless_it_is_said_to_be_of_an_only_member(server: Server) -> None:
     other = server.etcd.join()
     assert server.site.run(server.new).status == 0
     server.etcd.leave(other)
     done = server.site.run(server.new, "--rollback")
     assert (done.status, "error[cluster-members]" in done.err, PEER in done.err) == (5, True, True), done
+    assert "--force only-member" in done.err
+    done = server.site.run(server.new, "--rollback", "--force", "only-member")
+    assert (done.status, done.err) == (0, ""), done
+    assert (server.release(), server.etcd.read()) == (OLD, "before")
 
 
 @pytest.mark.parametrize(("starts", "active", "room"), [("", 0, ""), ("", 3, "db"), ("yes", 0, "db"), ("yes", 3, "db")])
@@ -187,8 +191,11 @@ def test_an_etcd_that_cannot_be_read_is_not_taken_for_one_that_is_alone(site: Si
     file.parent.mkdir(parents=True)
     file.write_bytes(b"of another form")
     assert site.run(new).status == 0
+    file.write_bytes(b"after the upgrade")
     done = site.run(new, "--rollback")
     assert (done.status, "error[cluster-members]" in done.err) == (5, True), done
+    done = site.run(new, "--rollback", "--force", "only-member")
+    assert (done.status, file.read_bytes()) == (0, b"of another form"), done
 
 
 def test_an_upgrade_that_fails_leaves_an_etcd_that_others_share(site: Site, tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ run_rollback() {
     check_record "$record"
     refuse_to_part_members "$record"
     step "Going back to $(values_of release "$record/journal")"
+    record_said_alone "$record"
     mv "$record" "$root$state/transaction"
   }
   undo_transaction || fail_stuck 'run --rollback again'

@@ -40,7 +40,8 @@ joined_others() {
 
 # The members etcd has in its file, which needs no etcd that runs: `NUMBER ADDRESS`. Each is a key, its number in
 # hexadecimal, with JSON behind it; one that left is a number with the word "removed" behind it, and its JSON may still
-# lie in a free page (etcd-io/etcd server/etcdserver/api/membership/store.go; k3s compacts the file at each start).
+# lie in a free page (etcd-io/etcd server/etcdserver/api/membership/store.go). So may that of members from before a restored
+# snapshot, of which nothing says that they left: not every k3s defragments the file at its start. Then only a person knows.
 etcd_members() ( # DATABASE DIRECTORY
   file=$1/etcd/member/snap/db
   [ -f "$file" ] || exit 0
@@ -71,18 +72,28 @@ shares_etcd() { # RECORD
 
 # A server that joined others is known to be one of many; of the first server it is not said anywhere else.
 refuse_to_part_members() { # RECORD
-  [ -d "$1/datastore" ] && ! has_line "$forced" cluster-members && ! joined_others && shares_etcd "$1" || return 0
+  if [ ! -d "$1/datastore" ] || has_line "$forced" cluster-members || is_said_alone || joined_others; then return 0; fi
+  shares_etcd "$1" || return 0
   addresses=$(for at in "$root$data_dir/server/db" "$1/datastore"; do etcd_members "$at"; done | sed 's/.* //' | sort -u | tr '\n' ' ')
   fail $exit_host cluster-members \
     "other servers share the etcd of $service (${addresses:-its members cannot be read}): the datastore of before the upgrade would part it from them" \
-    "to take this server alone back and leave the datastore as it is: --rollback --force cluster-members; to take the data of the whole cluster back, take every server back so, stop k3s on all of them, then here run k3s server --cluster-reset --cluster-reset-restore-path=SNAPSHOT and start $service; on each other server remove $data_dir/server/db and start k3s"
+    "if none of them is a server of this cluster any more, --rollback --force only-member takes the datastore back too; to take this server alone back and leave the datastore as it is: --rollback --force cluster-members; to take the data of the whole cluster back, take every server back so, stop k3s on all of them, then here run k3s server --cluster-reset --cluster-reset-restore-path=SNAPSHOT and start $service; on each other server remove $data_dir/server/db and start k3s"
+}
+
+# The operator says that this server has its etcd to itself, whatever the file still holds. Of two words the careful one counts.
+is_said_alone() { has_line "$forced" only-member && ! has_line "$forced" cluster-members; }
+
+# So that a rollback that is cut off goes on as it was asked for.
+record_said_alone() { # RECORD
+  rm -f -- "$1/only-member"
+  if is_said_alone; then printf '' >"$1/only-member" || fail_write "$1/only-member"; fi
 }
 
 # Once the copy is whole it is not made again, so that the newer datastore is moved away once, however often this is cut off.
 put_back_datastore() { # RECORD
   database=$root$data_dir/server/db
   if [ -d "$1/datastore" ]; then
-    if { [ -d "$database/etcd" ] && joined_others; } || shares_etcd "$1"; then
+    if [ ! -f "$1/only-member" ] && { { [ -d "$database/etcd" ] && joined_others; } || shares_etcd "$1"; }; then
       leave_datastore "$1"
       return
     fi
