@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real.packages import program
-from tests.site.bundles import BundleSpec, Site, build_bundle
+from bundler.site.config import config_yaml
+from tests.site.bundles import BundleSpec, Outcome, Site, build_bundle, run_functions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +39,41 @@ READ = [
     (["server+: one\n", "server:\n  - two\n"], "two"),
     (["server: [one, two]\n"], "one, two"),
     (["other:\n  - server: no\n"], ""),
+    (["server : https://a\n"], "https://a"),
+    (["\ufeffserver: https://a\n"], "https://a"),
+    (["---\nserver:\thttps://a\t# b\n"], "https://a"),
+    (["server: https://a\n", "server: null\n"], ""),
+    (["server: https://a\n", "server: ~ # none\n"], ""),
+    (["server: https://a\n", "server: # none\n"], ""),
+    (["server: 'null'\n"], "null"),
+    (["s: https://a\n"], "https://a"),
+    (["server: https://a\ns: https://b\n"], "https://b"),
+    (["server: 'a # b' # c\n"], "a # b"),
+    (['server: "a # b"\n'], "a # b"),
+    (["server:\n  # c\n  - 'a # b'\n\n  - \"c\" # d\n"], "a # b,c"),
+    (["other: |\n  server: b\nserver: a\n"], "a"),
+    (["server: ''\n"], ""),
+    (["server: 'a:- b'\n"], "a:- b"),
     ([], ""),
+]
+# What k3s reads, and this installer does not.
+UNREAD = [
+    "data-dir:\n  /srv/x\n",
+    "data-dir: >-\n  /srv/x\n",
+    "data-dir: |\n  /srv/x\n",
+    "data-dir: /srv\n  /x\n",
+    'data-dir: "/srv/\\u0078"\n',
+    'data-dir: "/srv/\n  x"\n',
+    "data-dir: 'it''s'\n",
+    "data-dir: !!str /srv/x\n",
+    "a: &a /srv/x\ndata-dir: *a\n",
+    "data-dir: [/srv,\n  /x]\n",
+    '{"data-dir": "/srv/x"}\n',
+    "debug: true\n? data-dir\n: /srv/x\n",
+    "debug: true\n!!str data-dir: /srv/x\n",
+    "  data-dir: /srv/x\n",
+    "d: >-\n  /srv/x\n",
+    "data-dir+: >-\n  /srv/x\n",
 ]
 
 
@@ -50,15 +82,43 @@ def test_a_value_is_read_as_k3s_reads_it(tmp_path: Path, shell: tuple[str, ...],
     paths = [tmp_path / f"{number}.yaml" for number in range(len(files))]
     for path, content in zip(paths, files, strict=True):
         path.write_text(content, newline="")
-    part = resources.files("bundler.site").joinpath("sh", "37-config.sh").read_text()
-    script = "set -euf\nIFS='\n'\netc_dir=/etc/rancher/k3s\n" + part + '\nconfig_value server "$@"\n'
-    done = subprocess.run(
-        [program(shell[0]), *shell[1:], "-c", script, "sh", *paths, tmp_path / "absent"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, value + "\n", "")
+    done = run_functions(shell, 'config_value server "$@"', *paths, tmp_path / "absent")
+    assert done == Outcome(0, value + "\n", "")
+
+
+@pytest.mark.parametrize("content", UNREAD)
+def test_a_value_in_a_form_that_is_not_read_is_refused_rather_than_taken_for_another(
+    every_site: Site, bundle: Path, content: str
+) -> None:
+    write(every_site, place_yaml=content)
+    before = every_site.files()
+    done = every_site.run(bundle, "server")
+    assert (done.status, "error[config-form]" in done.err, "place.yaml" in done.err) == (5, True, True), done
+    assert every_site.files() == before
+
+
+def test_a_bundle_that_configures_nothing_is_read(site: Site, tmp_path: Path) -> None:
+    """An empty mapping is what the builder writes then."""
+    bundle = build_bundle(tmp_path / "nothing", BundleSpec(config=config_yaml({}, "every node").decode()))
+    assert site.run(bundle, "server").status == 0
+
+
+def test_a_key_that_does_not_count_here_may_be_in_any_form(site: Site, bundle: Path) -> None:
+    write(site, place_yaml="tls-san: &a\n  - >-\n    x\nnode-label: {a: b}\nkubelet-arg: |\n  a=b\ndata-dir: /srv/x\n")
+    assert site.run(bundle, "server").status == 0
+    assert (site.root / "srv/x" / ARCHIVE).is_file()
+
+
+@pytest.mark.parametrize("value", ["true", "True", "yes", "on", "1", '"true"'])
+def test_docker_is_on_in_every_way_of_saying_so(site: Site, bundle: Path, value: str) -> None:
+    write(site, place_yaml=f"docker: {value}\n")
+    assert site.run(bundle, "server").status == 0
+    assert not (site.root / "var/lib/rancher/k3s/agent/images").exists()
+
+
+def test_an_agent_finds_server_and_token_under_their_short_keys(site: Site, bundle: Path) -> None:
+    write(site, join_yaml="s: https://s:6443\nt: secret\n")
+    assert site.run(bundle, "agent").status == 0
 
 
 @pytest.fixture

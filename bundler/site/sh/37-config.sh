@@ -84,34 +84,3 @@ setting() { # KEY
   told=$(flag_value "--$1")
   printf '%s\n' "${told:-$(configured "$1")}"
 }
-
-# A top-level value as k3s reads its configuration: a later file wins, `KEY+` adds, items of a list get commas between.
-config_value() ( # KEY FILE...
-  key=$1
-  shift
-  value=
-  for file in "$@"; do
-    inside=
-    for line in $(config_lines "$file"); do
-      case $line in
-        "$key:"*)
-          value=
-          inside=yes
-          ;;
-        "$key+:"*) inside=yes ;;
-        -*) line=:${line#-} ;;
-        *) inside= ;;
-      esac
-      line=${line#*:}
-      [ -z "$inside" ] || value=${value:+$value${line:+,}}$line
-    done
-  done
-  printf '%s\n' "$value"
-)
-
-# Keys at the left, items as `-ITEM`; without comments, quotes and the brackets of a list.
-config_lines() { # FILE
-  [ ! -f "$1" ] || sed "s/^#.*//; s/[[:space:]]#.*//; s/[[:space:]]*\$//; /^\$/d
-    s/^[[:space:]]*-[[:space:]]*/-/; s/^\([\"']\)\([^\"']*\)\1:/\2:/; s/^\([^-:[:space:]][^:]*:\)[[:space:]]*/\1/
-    s/^\([^-:][^:]*:\)\[\(.*\)\]\$/\1\2/; s/^\(-\)\([\"']\)\(.*\)\2\$/\1\3/; s/^\([^:]*:\)\([\"']\)\(.*\)\2\$/\1\3/" "$1"
-}

@@ -30,7 +30,7 @@ check_ports() {
     wanted="$wanted${newline}6443${newline}6444${newline}10257${newline}10258${newline}10259"
     if has_etcd; then wanted="$wanted${newline}2379${newline}2380"; fi
   fi
-  if has_flag --embedded-registry || [ "$(setting embedded-registry)" = true ]; then wanted="$wanted${newline}5001"; fi
+  if has_flag --embedded-registry || is_true "$(setting embedded-registry)"; then wanted="$wanted${newline}5001"; fi
   for port in $wanted; do
     inode=$(listening_socket "$(printf '%04X' "$port")")
     [ -z "$inode" ] || problem port-taken "port $port is taken by $(socket_holder "$inode")" 'stop that program'
@@ -38,7 +38,7 @@ check_ports() {
 }
 
 has_etcd() {
-  has_flag --cluster-init || [ "${K3S_CLUSTER_INIT-}" = true ] || [ "$(setting cluster-init)" = true ] || [ -n "$(joined_server)" ]
+  has_flag --cluster-init || is_true "${K3S_CLUSTER_INIT-}" || is_true "$(setting cluster-init)" || [ -n "$(joined_server)" ]
 }
 
 # The socket in state 0A, which is LISTEN.

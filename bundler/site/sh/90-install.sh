@@ -15,12 +15,13 @@ decide() {
   find_service
   recall_variables
   find_config_layers
+  check_config_form
   hide_secrets
   find_directories
   check_join
   check_environment
   check_upstream_variables
-  if has_flag --docker || [ "$(configured docker)" = true ]; then docker=yes; fi
+  if has_flag --docker || is_true "$(configured docker)"; then docker=yes; fi
   [ "$(fact digest-names)" != yes ] || digest_names=yes
   [ "${INSTALL_K3S_BIN_DIR_READ_ONLY-}" != true ] || bin_read_only=yes
   node_name=$(flag_value --node-name)
