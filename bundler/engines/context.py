@@ -141,12 +141,8 @@ def open_context(folder: Path, name: str, dockerfile: str, target: str | None, a
     """
     from docker.utils.build import exclude_paths  # noqa: PLC0415  importing docker costs 0.1 s
 
+    _require_folder(folder)
     try:
-        if not folder.is_dir():
-            raise RecipeNotFoundError(
-                f"images.extra: there is no folder {folder} to build",
-                hint="contexts are relative to the recipe's folder",
-            )
         if not (folder / dockerfile).resolve(strict=True).is_relative_to(folder.resolve()):
             raise UsageError(
                 f"images.extra: {folder / dockerfile} is a link out of its context", hint="put the file itself there"
@@ -162,11 +158,32 @@ def open_context(folder: Path, name: str, dockerfile: str, target: str | None, a
     return BuildContext(folder, name, tuple(sorted(entries, key=os.fsencode)), dockerfile, target, args)
 
 
+def _require_folder(folder: Path) -> None:
+    # Not is_dir(), which from Python 3.14 on takes what cannot be looked at for what is not there.
+    try:
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise _unreadable(error, folder, folder) from error
+    raise RecipeNotFoundError(
+        f"images.extra: there is no folder {folder} to build", hint="contexts are relative to the recipe's folder"
+    )
+
+
 def _patterns(path: Path) -> list[str]:
-    """Read .dockerignore as the docker command does."""
-    if not path.is_file():
-        return []
-    lines = (line.strip() for line in path.read_text("utf-8-sig", "surrogateescape").splitlines())
+    """Read .dockerignore as the docker command does, but for a link to nothing: what it was to keep out would go in."""
+    try:
+        text = path.read_text("utf-8-sig", "surrogateescape")
+    except FileNotFoundError:
+        if not path.is_symlink():
+            return []
+        raise UsageError(
+            f"images.extra: {path} is a link to {path.readlink()}, which leads to nothing",
+            hint="correct it, or remove it",
+        ) from None
+    lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from typing import TYPE_CHECKING
 
 from bundler.engines.archive_content import ArchiveContent, NamedImage, read_archive
@@ -93,9 +94,12 @@ def with_own_images(lock: Lock, own_images: Archived) -> Lock:
 
 def _there(path: str, folder: Path) -> Path:
     whole = folder / path
+    # Not is_file(), which from Python 3.14 on takes what cannot be looked at for what is not there.
     try:
-        if whole.is_file():
+        if stat.S_ISREG(whole.stat().st_mode):
             return whole
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except OSError as error:
         raise host_error(error, whole) from error
     raise RecipeNotFoundError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -91,11 +92,8 @@ def _local_chart(chart: Chart, index: int, folder: Path, store: Store) -> Carrie
 
 def _keep(path: Path, place: str, store: Store) -> tuple[Digest, int]:
     """Put a file into the store, unless it is there; `place` is what the recipe calls it."""
+    _require_file(path, place)
     try:
-        if not path.is_file():
-            raise RecipeNotFoundError(
-                f"{place}: there is no file {path}", hint="paths are relative to the recipe's folder"
-            )
         with path.open("rb") as file:
             digest = digest_from_hex(hashlib.file_digest(file, "sha256").hexdigest())
             if store.verified(digest):
@@ -107,6 +105,18 @@ def _keep(path: Path, place: str, store: Store) -> tuple[Digest, int]:
                 return writer.commit(), writer.size
     except OSError as error:
         raise host_error(error, path) from error
+
+
+def _require_file(path: Path, place: str) -> None:
+    # Not is_file(), which from Python 3.14 on takes what cannot be looked at for what is not there.
+    try:
+        if stat.S_ISREG(path.stat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise host_error(error, path) from error
+    raise RecipeNotFoundError(f"{place}: there is no file {path}", hint="paths are relative to the recipe's folder")
 
 
 _PEM = {"certificate": b"CERTIFICATE-----", "private key": b"PRIVATE KEY-----"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from glob import glob, has_magic
+import stat
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +12,22 @@ from bundler.errors import ManifestError, RecipeNotFoundError, host_error
 from bundler.k3s.addons import MANIFEST_SUFFIXES, addon_name, why_no_addon
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Sequence
 
 
 _CHART = "the chart "
+_ALL = ("**",)
 
 
 def manifest_files(patterns: Sequence[str], folder: Path, charts: Sequence[str] = ()) -> dict[str, Path]:
     """Find files, folders (with all below them) and globs from `folder`, by what they are called in messages.
 
     In folders and for globs, what k3s would not deploy anyway (other suffixes, names that begin with a period) is left
-    out. `charts` are charts of the recipe: each gets a manifest by its name.
+    out. Links are followed. `charts` are charts of the recipe: each gets a manifest by its name.
 
-    Raises RecipeNotFoundError, ManifestError for names k3s cannot deploy, and host errors, also for folders within that
-    cannot be read.
+    Raises RecipeNotFoundError, also for links to nothing, ManifestError for names k3s cannot deploy, and host errors,
+    also for what cannot be read within a folder.
     """
     found: dict[str, Path] = {}
     for index, pattern in enumerate(patterns):
@@ -44,29 +47,63 @@ def manifest_files(patterns: Sequence[str], folder: Path, charts: Sequence[str] 
 
 def _matches(pattern: str, folder: Path) -> Iterator[Path]:
     path = folder / pattern
-    if path.is_dir():
-        yield from _below(path)
-    elif path.is_file():
+    exact = _look_at(path)
+    if exact is None:
+        yield from _found(folder, Path(pattern).parts)
+    elif stat.S_ISDIR(exact.st_mode):
+        yield from _found(path, _ALL)
+    elif stat.S_ISREG(exact.st_mode):
         yield path
-    elif has_magic(pattern):
-        for name in glob(pattern, root_dir=folder, recursive=True):  # noqa: PTH207  takes absolute patterns too
-            match = folder / name
-            yield from _below(match) if match.is_dir() else [match] if _is_manifest(match) else []
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    # Not rglob, which leaves out without a word what it may not read.
-    for place, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (path for name in names if _is_manifest(path := Path(place, name)))
+def _found(place: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """Find manifests that the parts of a glob match from `place` on, through links; `above` are folders it lies in.
+
+    Neither glob nor rglob: both leave out without a word what they may not read.
+    """
+    there = _look_at(place)
+    if there is None:
+        return
+    if not stat.S_ISDIR(there.st_mode):
+        if parts in {(), _ALL} and place.name.endswith(MANIFEST_SUFFIXES) and not place.name.startswith("."):
+            yield place
+        return
+    first, *others = parts or _ALL
+    rest = tuple(others)
+    if first != "**":
+        for name in _names(place, first) if has_magic(first) else [first]:
+            yield from _found(place / name, rest)
+        return
+    here = (there.st_dev, there.st_ino)
+    if here in above:  # a link to a folder that it lies in: all of that is looked at already
+        return
+    if rest:
+        yield from _found(place, rest)
+    for name in _names(place, "*"):
+        yield from _found(place / name, parts or _ALL, above | {here})
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _names(folder: Path, pattern: str) -> Iterator[str]:
+    """List what a part of a glob matches in a folder: no hidden names unless it begins with a period itself."""
+    for path in folder.iterdir():
+        if fnmatchcase(path.name, pattern) and (pattern.startswith(".") or not path.name.startswith(".")):
+            yield path.name
 
 
-def _is_manifest(path: Path) -> bool:
-    return path.is_file() and path.name.endswith(MANIFEST_SUFFIXES) and not path.name.startswith(".")
+def _look_at(path: Path) -> os.stat_result | None:
+    """Look at what `path` leads to; None when there is nothing.
+
+    Raises RecipeNotFoundError for a link to nothing, and OSError for what cannot be looked at.
+    """
+    # Not is_file() and its like, which from Python 3.14 on take what cannot be looked at for what is not there.
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.is_symlink():
+            return None
+    raise RecipeNotFoundError(
+        f"manifests: {path} is a link to {path.readlink()}, which leads to nothing", hint="correct it, or remove it"
+    )
 
 
 def _called(path: Path, folder: Path) -> str:

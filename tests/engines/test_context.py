@@ -185,6 +185,13 @@ def test_what_is_missing_or_leads_out_is_refused(app: Path, tmp_path: Path) -> N
         context(app)
 
 
+def test_a_list_of_what_stays_at_home_that_is_a_link_to_nothing_is_refused(app: Path) -> None:
+    """What it keeps out, secrets perhaps, would be in the image."""
+    (app / ".dockerignore").symlink_to("missing")
+    with pytest.raises(UsageError, match=r"\.dockerignore is a link to missing, which leads to nothing"):
+        context(app)
+
+
 def test_a_file_that_cannot_be_read_is_named() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

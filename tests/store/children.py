@@ -37,3 +37,9 @@ if os.getuid() == 0:  # root may write everywhere
     os.setuid(65534)
 """
 """Put before a script to run it as a user to whom modes mean something."""
+
+AS_PYTHON_3_14 = """
+Path.is_file = lambda path: os.path.isfile(path)
+Path.is_dir = lambda path: os.path.isdir(path)
+"""
+"""Put before a script to have these two as Python 3.14 has them: what cannot be looked at is not there for them."""

@@ -9,7 +9,7 @@ import pytest
 
 from bundler.errors import HostError, ManifestError, RecipeNotFoundError
 from bundler.workloads.files import manifest_files
-from tests.store.children import AS_NOBODY, finish, start
+from tests.store.children import AS_NOBODY, AS_PYTHON_3_14, finish, start
 
 FILES = "from bundler.workloads.files import manifest_files\n"
 TREE = ("app.yaml", "m/web.yml", "m/db/db.json", "m/README.md", "m/.draft.yaml", "m/.git/x.yaml", "m/notes.txt")
@@ -85,13 +85,14 @@ def test_a_name_that_is_none_and_a_folder_that_cannot_be_read_are_told(folder: P
         manifest_files(["x" * 300], folder)
 
 
-def test_a_folder_within_that_cannot_be_read_is_not_left_out_without_a_word() -> None:
-    script = """
+@pytest.mark.parametrize("pattern", ["m", "m/*", "m/**", "m/**/*.yaml", "m/*/*.yaml", "m/closed/*.yaml"])
+def test_a_folder_within_that_cannot_be_read_is_not_left_out_without_a_word(pattern: str) -> None:
+    script = f"""
 (root / "m" / "closed").mkdir(parents=True)
 (root / "m" / "a.yaml").write_text("")
 (root / "m" / "closed").chmod(0)
 try:
-    print(*manifest_files(["m"], root))
+    print(*manifest_files(["{pattern}"], root))
 except BundlerError as error:
     print(error.name, str(root / "m" / "closed") in error.what)
 (root / "m" / "closed").chmod(0o700)
@@ -99,3 +100,59 @@ except BundlerError as error:
     with TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         assert finish(start(FILES + AS_NOBODY + script, name)) == "not-writable True"
+
+
+@pytest.mark.parametrize("pattern", ["m", "m/*", "m/a.yaml", "**/*.yaml"])
+@pytest.mark.parametrize("python", ["", AS_PYTHON_3_14], ids=["this", "3.14"])
+def test_a_file_that_cannot_be_looked_at_is_not_left_out_without_a_word(pattern: str, python: str) -> None:
+    script = f"""
+(root / "m").mkdir()
+(root / "m" / "a.yaml").write_text("")
+(root / "b.yaml").write_text("")
+(root / "m").chmod(0o600)
+try:
+    print(*manifest_files(["b.yaml", "{pattern}"], root))
+except BundlerError as error:
+    print(error.name, str(root / "m") in error.what)
+(root / "m").chmod(0o700)
+"""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        assert finish(start(FILES + AS_NOBODY + python + script, name)) == "not-writable True"
+
+
+@pytest.mark.parametrize(
+    ("link", "pattern"),
+    [
+        ("m/gone.yaml", "m"),
+        ("m/gone.yaml", "m/*"),
+        ("m/gone.yaml", "m/*.yaml"),
+        ("m/gone.yaml", "**/*.yaml"),
+        ("m/gone.yaml", "*/gone.yaml"),
+        ("m/gone", "m"),
+        ("m/gone", "m/**/*.yaml"),
+        ("m/gone", "m/gone/*.yaml"),
+    ],
+)
+def test_a_link_to_nothing_is_not_left_out_without_a_word(folder: Path, link: str, pattern: str) -> None:
+    (folder / link).symlink_to("missing")
+    with pytest.raises(RecipeNotFoundError, match=rf"{link} is a link to missing, which leads to nothing"):
+        manifest_files(["app.yaml", pattern], folder)
+
+
+@pytest.mark.parametrize("pattern", ["m", "m/*.yaml"])
+def test_a_link_to_itself_is_not_left_out_without_a_word(folder: Path, pattern: str) -> None:
+    (folder / "m" / "a.yaml").symlink_to("a.yaml")
+    with pytest.raises(HostError, match=r"m/a\.yaml: Too many levels of symbolic links"):
+        manifest_files([pattern], folder)
+
+
+@pytest.mark.parametrize("pattern", ["m", "m/**/*.y*ml", "m/*"])
+def test_links_are_followed_and_none_without_end(folder: Path, pattern: str) -> None:
+    (folder / "other").mkdir()
+    (folder / "other" / "far.yaml").write_text("")
+    (folder / "m" / "more").symlink_to("../other")
+    (folder / "m" / "near.yaml").symlink_to("../other/far.yaml")
+    (folder / "other" / "back").symlink_to(".")
+    found = list(manifest_files([pattern], folder))
+    assert [name for name in found if "db" not in name] == ["m/more/far.yaml", "m/near.yaml", "m/web.yml"]
