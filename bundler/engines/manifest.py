@@ -13,6 +13,7 @@ from typing import Any
 from bundler.archive.layout import LAYER_TYPES, MANIFEST_TYPES
 from bundler.errors import MalformedAnswerError, MissingPlatformError, UnsupportedImageError, WrongArchitectureError
 from bundler.model.digest import Digest, parse_digest
+from bundler.model.frozen import LARGEST
 from bundler.model.platform import Architecture, Platform, rank
 
 INDEX_TYPES = (
@@ -134,13 +135,17 @@ def _require_one_type(served: str, data: dict[str, Any]) -> None:
         raise ValueError(f"it is called {served or stated}, which it is not")
 
 
+def parse_size(value: object) -> int:
+    """Check what a descriptor says of its size in bytes; raises ValueError."""
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise ValueError(f"{value!r:.40} is not a size")
+    return value
+
+
 def _descriptor(data: dict[str, Any]) -> Descriptor:
-    size = data["size"]
-    if type(size) is not int or size < 0:
-        raise ValueError(f"{size!r} is not a size")
     stated = data.get("platform")
     platform = _platform(stated) if stated else None
-    return Descriptor(_word(data["mediaType"]), parse_digest(data["digest"]), size, platform)
+    return Descriptor(_word(data["mediaType"]), parse_digest(data["digest"]), parse_size(data["size"]), platform)
 
 
 def _platform(data: dict[str, Any]) -> Platform:

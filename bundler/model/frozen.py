@@ -8,8 +8,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-Size = Annotated[int, Field(ge=0, le=1 << 53)]
+LARGEST = 1 << 53
 """Bytes: no more than any reader of JSON keeps exactly, and than there are."""
+
+Size = Annotated[int, Field(ge=0, le=LARGEST)]
+"""Bytes, up to `LARGEST`."""
 
 
 class Frozen(BaseModel):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from bundler.engines.manifest import parse_size
 from bundler.errors import ChartError, DigestMismatchError, ManifestError, UsageError
 from bundler.model.carried import CarriedFile, chart_path
 from bundler.model.digest import digest_of, parse_digest
@@ -248,7 +249,7 @@ def _from_registry(chart: Chart, distribution: Distribution, store: Store) -> Ca
         reference = parse_reference(f"{repository}:{(chart.version or '').replace('+', '_')}")
         manifest = json.loads(distribution.manifest(reference, None).body)
         (layer,) = [layer for layer in manifest["layers"] if layer["mediaType"] == _CONTENT]
-        digest, size = parse_digest(layer["digest"]), int(layer["size"])
+        digest, size = parse_digest(layer["digest"]), parse_size(layer["size"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ChartError(
             f"{chart.chart}:{chart.version} is no chart ({str(error)[:200]})", hint="look at it with `helm show chart`"

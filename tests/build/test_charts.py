@@ -348,3 +348,15 @@ def test_a_chart_of_a_registry_is_locked_by_digest(workshop: Workshop, by: str) 
     workshop.upstream.put(f"{base}/manifests/1.0.0_b", b'{"layers": []}', kind)
     refused = workshop.run("lock", "--update", workshop.recipe, "--cache-dir", workshop.cache, env=NO_HELM)
     assert (refused.code, refused.error) == (2, "chart-invalid")
+
+
+@pytest.mark.parametrize("size", ["Infinity", "1e999", "-1", "true", str((1 << 53) + 1)])
+def test_a_chart_of_a_registry_whose_size_is_none_is_refused(workshop: Workshop, size: str) -> None:
+    layer = f'"mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "digest": "sha256:{"0" * 64}"'
+    manifest = f'{{"layers": [{{{layer}, "size": {size}}}]}}'
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    workshop.upstream.put("/v2/charts/app/manifests/1.0.0", manifest.encode(), kind)
+    write(workshop, f"{{name: web, chart: 'oci://{workshop.upstream.host}/charts/app', version: 1.0.0}}")
+    refused = workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache, env=NO_HELM)
+    assert (refused.code, refused.error) == (2, "chart-invalid")
+    assert "is not a size" in refused.err

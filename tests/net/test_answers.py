@@ -206,6 +206,13 @@ def test_a_server_that_does_not_say_the_size_is_an_error(session: requests.Sessi
         head_size(session, server.url)
 
 
+@pytest.mark.parametrize("length", [(1 << 53) + 1, 1 << 59])
+def test_a_length_that_no_file_has_is_no_size(session: requests.Session, serve: Serve, length: int) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
+    with pytest.raises(MalformedAnswerError, match="does not say its size"):
+        head_size(session, serve(saying(head, head)).url)
+
+
 def test_a_missing_file_has_no_size(session: requests.Session, upstream: Upstream) -> None:
     with pytest.raises(AssetNotFoundError, match="/nothing does not exist"):
         head_size(session, upstream.url + "/nothing")

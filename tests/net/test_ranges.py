@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundler.model.digest import digest_of
+from bundler.model.lock import LockedFile
 from bundler.net.ranges import ContentRange, parse_content_range, parse_length, parse_unsatisfied_range
 
 numbers = st.integers(min_value=0, max_value=10**15)
@@ -70,6 +72,17 @@ def test_a_missing_header_is_none() -> None:
 def test_sizes_are_read(size: int) -> None:
     assert parse_length(f" {size} ") == size
     assert parse_unsatisfied_range(f"bytes */{size}") == size
+
+
+def test_no_size_is_bigger_than_a_lock_can_say() -> None:
+    most = 1 << 53
+    assert LockedFile(name="k3s", url="http://a.example/k3s", size=most, digest=digest_of(b"")).size == most
+    assert parse_length(str(most)) == parse_unsatisfied_range(f"bytes */{most}") == most
+    assert parse_content_range(f"bytes 0-0/{most}") == ContentRange(0, 1, most)
+    assert parse_length(str(most + 1)) is None
+    assert parse_unsatisfied_range(f"bytes */{most + 1}") is None
+    assert parse_content_range(f"bytes 0-0/{most + 1}") is None
+    assert parse_content_range(f"bytes {most}-{most}/*") is None
 
 
 @pytest.mark.parametrize("text", ["-1", "+1", "1_0", "1,1", "0x1", "1.0", "\u0663", "9" * 5000])
