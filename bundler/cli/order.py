@@ -254,7 +254,7 @@ def _of_this_recipe(known: Lock | None, ordered: Order) -> Lock | None:
     """Give the lock when it is this recipe's, and only files on this machine changed since, or its libzstd."""
     from bundler.stages.lockfile import why_not_of
 
-    return known if known and not why_not_of(known, ordered.recipe, ordered.inputs) else None
+    return known if known and not why_not_of(known, ordered.recipe) else None
 
 
 def engine_images(ordered: Order, store: Store, progress: Reporter, *, keep_images: bool) -> EngineImages:

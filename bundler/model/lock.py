@@ -129,7 +129,7 @@ class LockedImage(Frozen):
 class LeftOut(Frozen):
     """An image of the release's list that is not carried, and why."""
 
-    reference: str
+    reference: FullName
     why: str
 
 

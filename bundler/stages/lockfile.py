@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from bundler.archive.zstd import compressor
 from bundler.errors import NotWritableError, host_error
+from bundler.k3s.images import HELM_CHARTS, needed_images
 from bundler.model.digest import hex_of
 from bundler.model.lock import Lock, LockedImage, parse_lock
+from bundler.model.reference import parse_reference
 from bundler.model.release import is_tag
 from bundler.store.store import write_file
 
@@ -57,7 +59,7 @@ def why_outdated(
     lock: Lock, recipe: Recipe, carried: Sequence[CarriedFile], inputs: Sequence[EngineInput]
 ) -> str | None:
     """Say why `lock` is not good on this machine for `recipe` with what it names there; None when it is."""
-    if why := why_not_of(lock, recipe, inputs):
+    if why := why_not_of(lock, recipe):
         return why
     known = {file.path: file for file in lock.files if not file.url}
     found = {file.path: file for file in carried}
@@ -73,27 +75,69 @@ def why_outdated(
     return None
 
 
-def why_not_of(lock: Lock, recipe: Recipe, inputs: Sequence[EngineInput]) -> str | None:
+def why_not_of(lock: Lock, recipe: Recipe) -> str | None:
     """Say why `lock` was not made of `recipe`, whatever became of the files that it names; None when it was."""
     if lock.recipe != recipe.fingerprint():
         return "the recipe changed since it was locked"
-    edited = next(_contradictions(lock, recipe, inputs), None)
+    edited = next(_contradictions(lock, recipe), None)
     return f"it was edited: {edited}" if edited else None
 
 
-def _contradictions(lock: Lock, recipe: Recipe, inputs: Sequence[EngineInput]) -> Iterator[str]:
+def _contradictions(lock: Lock, recipe: Recipe) -> Iterator[str]:
     """Say what in a lock is not as its recipe wants it: nothing is, in one that was made of it."""
     said = (lock.name, lock.layers, tuple(each.arch for each in lock.architectures))
     if said != (recipe.name, recipe.images.layers, recipe.arch):
         yield "its name, layers and architectures are not those of the recipe"
     if is_tag(recipe.release) and lock.release != recipe.release:
         yield f"it is for {lock.release}, the recipe for {recipe.release}"
-    if {chart.name for chart in lock.charts} != {chart.name for chart in recipe.charts}:
-        yield "its charts are not those of the recipe"
+    yield from _odd_charts(lock, recipe)
     if {archive.path for archive in lock.archives} - {source.archive for source in recipe.images.archives}:
         yield "it has images from archives that the recipe does not name"
-    if {image.reference for image in lock.images if image.of_engine} - {each.reference for each in inputs}:
+    of_engine = {source.ref.name for source in recipe.images.builds}
+    of_engine |= {source.ref.name for source in recipe.images.from_engine}
+    if {image.reference for image in lock.images if image.of_engine} - of_engine:
         yield "it has images from the Docker engine that the recipe does not name"
+    yield from _misplaced(lock, recipe)
+    yield from _missing(lock, recipe)
+    pins = {reference.name: reference.digest for reference in recipe.images.references}
+    for image in lock.images:
+        if (pin := pins.get(image.reference)) and pin not in {image.index, image.manifest}:
+            yield f"{image.reference} is {image.index}, the recipe pins {pin}"
+
+
+def _odd_charts(lock: Lock, recipe: Recipe) -> Iterator[str]:
+    versions = {chart.name: chart.version for chart in lock.charts}
+    if versions.keys() != {chart.name for chart in recipe.charts}:
+        yield "its charts are not those of the recipe"
+    for chart in recipe.charts:
+        has = versions.get(chart.name)
+        if has and chart.version and has.removeprefix("v") != chart.version.removeprefix("v"):
+            yield f"it has {has} of the chart {chart.name}, the recipe {chart.version}"
+    if {file.path for file in lock.files if file.url} - {chart.path for chart in lock.charts}:
+        yield "it has files from servers that the recipe does not name"
+
+
+def _misplaced(lock: Lock, recipe: Recipe) -> Iterator[str]:
+    """Say which images of the release's list are carried or left out against the recipe.
+
+    Whether a manifest needs the Helm controller is not known here: the closure check asks that of the bundle.
+    """
+    for left in lock.left_out:
+        if _is_wanted(recipe, left.reference, (HELM_CHARTS,) if recipe.charts else ()):
+            yield f"{left.reference} is left out, and the recipe does not say so"
+    for each in lock.architectures:
+        for image in each.k3s_images:
+            if not _is_wanted(recipe, image.reference, (HELM_CHARTS,)):
+                yield f"{image.reference} is in it, and the recipe leaves it out"
+
+
+def _is_wanted(recipe: Recipe, name: str, added: Sequence[str]) -> bool:
+    image = parse_reference(name)
+    excluded = any(exclusion.matches(image) for exclusion in recipe.images.exclude)
+    return not excluded and bool(needed_images((image,), recipe.components.disable, added))
+
+
+def _missing(lock: Lock, recipe: Recipe) -> Iterator[str]:
     named = {reference.name for reference in recipe.images.named}
     named |= {source.ref.name for source in recipe.images.archives if source.ref}
     for each in lock.architectures:

@@ -25,15 +25,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COREDNS = "127.0.0.1:5099/demo/coredns:1.12.3"
+HELLO_NAME = "docker.io/example/hello:1.0"
 RECIPE = """\
 version: 1
 name: edge
 release: v1.34.1+k3s1
 arch: [arm64]
 images:
-  extra: [{{archive: ./app.tar, ref: "{ref}"}}, docker.io/example/hello:1.0]
+  extra: [{{archive: ./app.tar, ref: "{ref}"}}, "{hello}"]
+  exclude: [docker.io/rancher/klipper-lb]
+components: {{disable: [metrics-server]}}
 manifests: [./web.yaml]
-charts: [{{name: app, chart: ./app.tgz}}]
+charts: [{{name: app, chart: ./app.tgz, version: 1.0.0}}]
 files: [{{source: ./web.yaml, target: /etc/site/web.yaml}}]
 sources:
   releases: {releases}
@@ -88,7 +91,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     (folder / "app.tgz").write_bytes(chart({"templates/a.yaml": PLAIN}))
     (folder / "web.yaml").write_text(PLAIN)
     with Upstream() as upstream:
-        text = RECIPE.format(ref=COREDNS, releases=upstream.releases_url, url=upstream.url)
+        hello = f"{HELLO_NAME}@{upstream.content.image(HELLO_NAME).top.digest}"
+        text = RECIPE.format(ref=COREDNS, hello=hello, releases=upstream.releases_url, url=upstream.url)
         (folder / "edge.yaml").write_text(text)
         places = ("--cache-dir", folder / "cache", "--output", folder / "dist")
         assert run("build", folder / "edge.yaml", *places, "--engine", "registry") == 0
@@ -212,6 +216,8 @@ def test_nothing_is_locked_twice(path: Place, shop: Shop, capsys: pytest.Capture
         (("architectures", 0, "recipeImages"), [], f"{COREDNS} for arm64 is not in it"),
         ((*HELLO, "archive"), {"path": "/dev/zero", "size": 0, "digest": f"sha256:{'0' * 64}"}, "from archives that"),
         ((*HELLO, "engineId"), f"sha256:{'0' * 64}", "images from the Docker engine that the recipe does not name"),
+        ((*HELLO, "index"), f"sha256:{'0' * 64}", f"{HELLO_NAME} is sha256:{'0' * 64}, the recipe pins sha256:"),
+        (("charts", 0, "version"), "9.9.9", "it has 9.9.9 of the chart app, the recipe 1.0.0"),
     ],
 )
 def test_a_lock_that_says_something_else_than_its_recipe_is_outdated_and_made_anew(
@@ -225,6 +231,39 @@ def test_a_lock_that_says_something_else_than_its_recipe_is_outdated_and_made_an
     assert why in said
     assert run("lock", shop.folder / "edge.yaml", "--cache-dir", shop.folder / "cache") == 0
     assert json.loads((shop.folder / "edge.lock.json").read_text()) == shop.lock
+
+
+def refused_as_edited(shop: Shop, lock: object, why: str, capsys: pytest.CaptureFixture[str]) -> bool:
+    code, said = shop.build(lock), capsys.readouterr().err
+    return code == 6 and f"it was edited: {why}" in said
+
+
+def test_no_image_of_k3s_is_left_out_or_let_in_against_the_recipe(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Left out, it would be missing at the site, and the closure check would believe the lock."""
+    images, left = shop.lock["architectures"][0]["k3SImages"], shop.lock["leftOut"]
+    assert len(left) == 2, "one that is excluded, and one of a component that is disabled"
+    assert any("klipper-helm" in image["reference"] for image in images), "the chart needs it"
+    for number, image in enumerate(images):
+        lock = edited(shop.lock, ("architectures", 0, "k3SImages"), images[:number] + images[number + 1 :])
+        lock["leftOut"].append({"reference": image["reference"], "why": "images.exclude names it"})
+        why = f"{image['reference']} is left out, and the recipe does not say so"
+        assert refused_as_edited(shop, lock, why, capsys), image["reference"]
+    for number, each in enumerate(left):
+        lock = edited(shop.lock, ("leftOut",), left[:number] + left[number + 1 :])
+        lock["architectures"][0]["k3SImages"].append({**images[0], "reference": each["reference"]})
+        why = f"{each['reference']} is in it, and the recipe leaves it out"
+        assert refused_as_edited(shop, lock, why, capsys), each["reference"]
+
+
+def test_no_file_comes_from_a_server_that_the_recipe_does_not_name(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = f"sha256:{'0' * 64}"
+    file = {"source": "x", "path": "files/any/etc/cron.d/x", "size": 1, "digest": digest, "target": "/etc/cron.d/x"}
+    lock = edited(shop.lock, ("files",), [*shop.lock["files"], {**file, "url": "http://127.0.0.1:1/x"}])
+    assert refused_as_edited(shop, lock, "it has files from servers that the recipe does not name", capsys)
 
 
 def test_a_malformed_lock_is_made_anew_by_an_update(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
