@@ -49,9 +49,10 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
 
     from bundler.net.session import NetworkSettings, open_session
     from bundler.stages.doctor import Surroundings, examine, usable_certificates
+    from bundler.stages.lockfile import why_not_of
 
     recipe, folder, lock = _recipe(args)
-    around = Surroundings(cache_folder(args), args.output, lock, os.environ, time.time)
+    around = Surroundings(cache_folder(args), args.output, lock, os.environ, time.time, why_not_of)
     settings = NetworkSettings(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries=0)
     certificates = usable_certificates(recipe.sources, folder)
     with open_session(replace(settings, certificates=certificates)) as session:

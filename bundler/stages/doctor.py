@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bundler.engines.daemon import DaemonFacts
     from bundler.engines.releases import Place, Releases
     from bundler.engines.secrets import Secrets
+    from bundler.model.lock import Lock
     from bundler.model.recipe import EngineChoice, Recipe
     from bundler.model.recipe_images import Images
     from bundler.model.recipe_sources import Sources
@@ -81,13 +82,17 @@ class Examination(Frozen):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What only the command line knows: folders, environment, and the clock in seconds since 1970."""
+    """What only the command line knows: folders, environment, and the clock in seconds since 1970.
+
+    `why_not` says why a lock was not made of a recipe as it is written; None when it was.
+    """
 
     cache: Path
     output: Path
     lock: Path | None
     environment: Mapping[str, str]
     clock: Callable[[], float]
+    why_not: Callable[[Lock, Recipe], str | None]
 
 
 def examine(
@@ -105,7 +110,7 @@ def examine(
         _look_at_room("cache", around.cache),
         _look_at_room("output", around.output),
         _look_at_clock(seen.drifts),
-        *_look_at_compressor(recipe, around.lock),
+        *_look_at_compressor(recipe, around),
     ]
     return Examination(engine=used, findings=tuple(findings))
 
@@ -354,8 +359,8 @@ def _look_at_clock(drifts: list[float]) -> Finding:
     )
 
 
-def _look_at_compressor(recipe: Recipe, lock: Path | None) -> Iterator[Finding]:
-    here = compressor(recipe.pack.level)
+def _look_at_compressor(recipe: Recipe, around: Surroundings) -> Iterator[Finding]:
+    here, lock = compressor(recipe.pack.level), around.lock
     yield _ok("zstd", f"libzstd {here.library}")
     if lock is None:
         return
@@ -368,12 +373,11 @@ def _look_at_compressor(recipe: Recipe, lock: Path | None) -> Iterator[Finding]:
     except OSError as error:
         yield _failed("lock", host_error(error, lock))
     else:
-        if known.recipe != recipe.fingerprint():
-            why = "the recipe changed since it was locked"
-        elif known.compressor != here:
-            why = f"was made with {known.compressor}, this machine has {here}"
-        else:
-            yield _ok("lock", f"{lock}: {known.release}, fits the recipe and this machine")
+        why = around.why_not(known, recipe)
+        if not why and known.compressor != here:
+            why = f"it was made with {known.compressor}, this machine has {here}"
+        if not why:
+            yield _ok("lock", f"{lock}: {known.release}, fits the recipe as written")
             return
         yield _warning(
             "lock", f"{lock}: {why}", "a build makes it anew, with --locked it refuses: k3s-bundler lock --update"

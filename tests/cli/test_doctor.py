@@ -16,7 +16,7 @@ from bundler.cli.main import main
 from bundler.cli.shipped import find_recipe
 from bundler.net.session import open_session
 from bundler.stages.doctor import Surroundings, examine, redacted
-from bundler.stages.lockfile import lock_apart
+from bundler.stages.lockfile import lock_apart, why_not_of
 from bundler.stages.read import read_recipe
 from tests.reach import releases_of, through
 from tests.recorded_daemon import CONTAINERD, OVERLAY2, RecordedDaemon
@@ -207,7 +207,7 @@ def test_a_release_that_the_server_does_not_have_is_an_error(doctor: Doctor) -> 
 @pytest.mark.parametrize(("off", "way"), [(3600, "fast"), (-3600, "slow")])
 def test_a_clock_that_is_off_is_a_warning(doctor: Doctor, off: int, way: str) -> None:
     recipe = read_recipe(doctor.recipe())
-    around = Surroundings(doctor.folder, doctor.folder, None, {}, lambda: time.time() + off)
+    around = Surroundings(doctor.folder, doctor.folder, None, {}, lambda: time.time() + off, why_not_of)
     with open_session() as session:
         examination = examine(recipe, "registry", around, releases_of(recipe, session), through())
     found = {finding.subject: finding for finding in examination.findings}
@@ -279,7 +279,9 @@ def test_a_lock_of_another_compressor_recipe_or_form_is_named(doctor: Doctor) ->
     recipe, lock = doctor.recipe(), doctor.folder / "edge.lock.json"
     assert main(["lock", str(recipe), "--cache-dir", str(doctor.folder / "cache")]) == 0
     doctor.read()
-    assert states(doctor.ask(recipe), "lock") == ["ok"]
+    (fits,) = doctor.ask(recipe)["lock"]
+    assert fits["state"] == "ok"
+    assert fits["what"].endswith(", fits the recipe as written"), "its files are not looked at"
 
     fitting = lock.read_text()
     data = json.loads(fitting)
@@ -292,6 +294,11 @@ def test_a_lock_of_another_compressor_recipe_or_form_is_named(doctor: Doctor) ->
     found = doctor.ask(recipe)
     assert states(found, "lock") == ["warning"]
     assert ", level 1, " in found["lock"][0]["what"]
+
+    lock.write_text(json.dumps({**data, "name": "other"}))
+    found = doctor.ask(recipe)
+    assert states(found, "lock") == ["warning"]
+    assert "it was edited: its name, layers and architectures are not those" in found["lock"][0]["what"]
 
     lock.write_text("{}")
     assert doctor.ask(recipe, code=6)["lock"][0]["error"] == "lock-malformed"
