@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from requests import Session
-
     from bundler.engines.engine import Engine
     from bundler.engines.releases import Releases
     from bundler.model.bundle import Bundle
@@ -57,14 +55,12 @@ def lock_kept(
     return fresh
 
 
-def bring(
-    lock: Lock, engine: Engine, releases: Releases, session: Session, store: Store, jobs: int, progress: Progress
-) -> None:
-    """Have every digest of the lock in the store: binaries and images at the same time."""
+def bring(lock: Lock, engine: Engine, releases: Releases, store: Store, jobs: int, progress: Progress) -> None:
+    """Have the lock's binaries and images in the store, brought at the same time."""
     progress.stage("fetch")
     with ThreadPoolExecutor(2, thread_name_prefix="bring") as pool:
         tasks = [
-            pool.submit(fetch, lock, releases, session, store, progress),
+            pool.submit(fetch, lock, releases, store, progress),
             pool.submit(pull, lock, engine, store, jobs, progress),
         ]
         for task in wait(tasks, return_when=FIRST_EXCEPTION).done:

@@ -94,8 +94,8 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     )
     with closing(WithArchives(engine, ordered.folder)) as archives:
         engine_images(ordered, store, progress, keep_images=args.keep_images).bring(lock, ordered.inputs)
-        fetch_charts(lock, servers.distribution, store, progress)
-        bring(lock, archives, servers.releases, servers.session, store, args.jobs, progress)
+        fetch_charts(lock, servers.session, servers.distribution, store, progress)
+        bring(lock, archives, servers.releases, store, args.jobs, progress)
     bundle = assemble(told, lock, store, target, args.jobs, progress, replace=args.replace)
     archive = write_archive(target, progress) if args.archive else None
     progress.close()

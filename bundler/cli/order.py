@@ -214,7 +214,7 @@ def resolved_without_engine(
     """Lock the recipe anew, as `resolved` does, but for the images that only the Docker engine has."""
     from bundler.model.release import parse_release
     from bundler.stages.archived import lock_archives, with_own_images
-    from bundler.stages.charts import survey_charts, with_versions
+    from bundler.stages.charts import fetch_charts, survey_charts
     from bundler.stages.resolve import resolve
     from bundler.stages.survey import explained, less, require_charts, wanted_images
 
@@ -224,9 +224,15 @@ def resolved_without_engine(
     known = known_lock(ordered.lock_path)
     kept = None if update else _of_this_recipe(known, ordered)
     release = parse_release(kept.release) if kept else servers.releases.release()
-    recipe = with_versions(ordered.recipe, kept) if kept else ordered.recipe
+    charts = fetch_charts(kept, servers.session, servers.distribution, store, progress) if kept else ()
     surveyed = survey_charts(
-        recipe, ordered.carried, release, servers.session, servers.distribution, store, _program("helm")
+        ordered.recipe,
+        ordered.carried + charts,
+        release,
+        servers.session,
+        servers.distribution,
+        store,
+        _program("helm"),
     )
     found = ordered.found + surveyed.found
     files = tuple(sorted(ordered.carried + surveyed.files, key=lambda file: file.path))

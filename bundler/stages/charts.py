@@ -18,6 +18,7 @@ from bundler.model.recipe_charts import OCI
 from bundler.model.recipe_site import SECTIONS
 from bundler.model.reference import Reference, parse_reference
 from bundler.net.answers import get_bytes
+from bundler.net.download import Download, download
 from bundler.progress import SilentTask
 from bundler.workloads.chart import MOST_PACKED, read_chart
 from bundler.workloads.helm import render
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from bundler.model.recipe import Recipe
     from bundler.model.recipe_charts import Chart
     from bundler.model.release import Release
-    from bundler.progress import Progress
+    from bundler.progress import Progress, Task
     from bundler.store.store import Store
     from bundler.workloads.chart import PackedChart
 
@@ -70,6 +71,8 @@ def survey_charts(
 ) -> Surveyed:
     """Bring every chart into the store and find the images it needs, with `helm` where it has templates.
 
+    `carried` has the charts on disk, and those from servers that a lock has: no server is asked for these.
+
     Raises ChartError, and network and integrity errors.
     """
     surveyed = Surveyed()
@@ -79,9 +82,9 @@ def survey_charts(
             f"charts are named, but site.{off[0]} has disable-helm-controller: nothing would install them",
             hint="remove one of the two",
         )
-    local = {file.path: file for file in carried}
+    there = tuple(carried)
     for index, chart in enumerate(recipe.charts):
-        file = _local(chart, local) if chart.is_local else _remote(chart, session, distribution, store)
+        file = _carried_chart(chart, there) or _remote(chart, session, distribution, store)
         packed = read_chart(store.read(file.digest), file.source)
         _require_version(chart, f"charts[{index}]", packed)
         own = walk(read_objects(helm_chart(chart, file.path), f"charts[{index}]"))
@@ -103,24 +106,30 @@ def survey_charts(
     return surveyed
 
 
-def with_versions(recipe: Recipe, lock: Lock) -> Recipe:
-    """Give the recipe with each chart whose newest version it wants at the one that `lock` has."""
-    versions = {chart.name: chart.version for chart in lock.charts}
-    charts = tuple(
-        chart if chart.is_local or chart.version else chart.model_copy(update={"version": versions[chart.name]})
-        for chart in recipe.charts
-    )
-    return recipe.model_copy(update={"charts": charts})
+def fetch_charts(
+    lock: Lock, session: Session, distribution: Distribution, store: Store, progress: Progress
+) -> tuple[CarriedFile, ...]:
+    """Bring the charts of a lock that come from servers into the store, from where it says; gives their files.
 
-
-def fetch_charts(lock: Lock, distribution: Distribution, store: Store, progress: Progress) -> None:
-    """Bring the charts of a lock that lie in registries into the store; raises network and integrity errors."""
-    for file in lock.files:
-        if file.url and file.url.startswith(OCI) and not store.verified(file.digest):
-            progress.expect(file.size)
-            with store.partial(file.digest) as part, progress.task(file.source, file.size) as task:
-                distribution.blob(parse_reference(file.url.removeprefix(OCI)), file.digest, file.size, part, task)
+    Raises network and integrity errors.
+    """
+    files = tuple(file for file in lock.files if file.url)
+    missing = [file for file in files if not store.verified(file.digest)]
+    progress.expect(sum(file.size for file in missing))
+    for file in missing:
+        with store.partial(file.digest) as part, progress.task(file.source, file.size) as task:
+            if not store.has(file.digest):  # another process may have brought it while this one waited
+                _bring(file, session, distribution, part, task)
                 store.adopt(part, file.digest)
+    return files
+
+
+def _bring(file: CarriedFile, session: Session, distribution: Distribution, part: Path, task: Task) -> None:
+    url = str(file.url)
+    if url.startswith(OCI):
+        distribution.blob(parse_reference(url.removeprefix(OCI)), file.digest, file.size, part, task)
+    else:
+        download(session, Download((url,), file.digest, file.size), part, task=task)
 
 
 def _require_version(chart: Chart, place: str, packed: PackedChart) -> None:
@@ -181,8 +190,8 @@ def _require_listed(title: str, found: Findings, listed: Sequence[Reference] | N
 # Where charts come from
 
 
-def _local(chart: Chart, carried: Mapping[str, CarriedFile]) -> CarriedFile:
-    return next(file for file in carried.values() if file.path == chart_path(chart.name, file.digest))
+def _carried_chart(chart: Chart, carried: Iterable[CarriedFile]) -> CarriedFile | None:
+    return next((file for file in carried if file.path == chart_path(chart.name, file.digest)), None)
 
 
 def _remote(chart: Chart, session: Session, distribution: Distribution, store: Store) -> CarriedFile:

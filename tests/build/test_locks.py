@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -191,6 +191,59 @@ def test_the_newest_chart_stays_that_of_the_lock_when_a_file_changed(workshop: W
     publish(2)
     assert locked_version("two\n") == "1.0.0"
     assert locked_version("two\n", "--update") == "1.1.0"
+
+
+def with_a_chart(workshop: Workshop, version: str) -> tuple[bytes, dict[str, Any]]:
+    """Lock a chart of a repository and a file; gives the chart's bytes and the lock."""
+    data = chart({"templates/a.yaml": PLAIN})
+    entry = {"name": "app", "version": "1.0.0", "urls": ["app.tgz"]}
+    workshop.upstream.put("/charts/app.tgz", data)
+    workshop.upstream.put("/charts/index.yaml", json.dumps({"entries": {"app": [entry]}}).encode())
+    (workshop.folder / "motd").write_text("one\n")
+    repo = f"repo: '{workshop.upstream.url}/charts'{version}"
+    more = f"charts: [{{name: web, chart: app, {repo}}}]\nfiles: [{{source: ./motd, target: /etc/motd}}]\n"
+    workshop.write_recipe(more=more)
+    assert lock(workshop)[0] == 0
+    locked = json.loads(workshop.lock.read_text())
+    (workshop.folder / "motd").write_text("two\n")
+    workshop.upstream.forget_requests()
+    return data, locked
+
+
+@pytest.mark.parametrize("version", ["", ", version: 1.0.0"])
+@pytest.mark.parametrize("since", ["dropped", "published anew"])
+def test_a_chart_stays_that_of_the_lock_when_a_file_changed_whatever_its_repository_has_now(
+    workshop: Workshop, since: str, version: str
+) -> None:
+    _, before = with_a_chart(workshop, version)
+    if since == "dropped":
+        workshop.upstream.put("/charts/index.yaml", b"entries: {}")
+        workshop.upstream.remove("/charts/app.tgz")
+    else:
+        workshop.upstream.put("/charts/app.tgz", chart({"templates/a.yaml": PLAIN, "README.md": "anew"}))
+    code, _, err = lock(workshop)
+    assert code == 0, err
+    after = json.loads(workshop.lock.read_text())
+    assert {key for key in after if after[key] != before[key]} == {"files"}
+    assert after["charts"] == before["charts"]
+    assert not workshop.upstream.requests_to("/charts/*"), "the cache has it"
+
+
+def test_a_locked_chart_that_the_cache_lacks_comes_from_where_it_was_or_not_at_all(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    data, before = with_a_chart(workshop, "")
+    empty = ("lock", workshop.recipe, "--cache-dir")
+    workshop.upstream.put("/charts/app.tgz", data[:-1] + bytes([data[-1] ^ 1]))
+    refused = workshop.run(*empty, tmp_path / "one")
+    assert (refused.code, refused.error) == (4, "digest-mismatch")
+    assert json.loads(workshop.lock.read_text()) == before
+    workshop.upstream.put("/charts/app.tgz", data)
+    workshop.upstream.forget_requests()
+    again = workshop.run(*empty, tmp_path / "two")
+    assert again.code == 0, again.err
+    assert json.loads(workshop.lock.read_text())["charts"] == before["charts"]
+    assert [asked.path for asked in workshop.upstream.requests_to("/charts/*")] == ["/charts/app.tgz"]
 
 
 def test_another_version_of_a_chart_on_disk_is_locked_anew(workshop: Workshop) -> None:

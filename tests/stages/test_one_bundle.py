@@ -121,7 +121,7 @@ def engine_chosen(upstream: Upstream, name: EngineChoice, form: LayerForm, notes
 
 def bring_all(upstream: Upstream, name: EngineChoice, lock: Lock, store: Store, jobs: int = 2) -> None:
     with open_session() as session, engine_for(upstream, name, lock.layers) as engine:
-        bring(lock, engine, releases_of(RECIPE, session), session, store, jobs, Silent())
+        bring(lock, engine, releases_of(RECIPE, session), store, jobs, Silent())
 
 
 def build(upstream: Upstream, name: EngineChoice, form: LayerForm, folder: Path) -> Path:
