@@ -75,10 +75,12 @@ class Distribution:
                 self._session, url, limit=MANIFEST_LIMIT, headers=accept, auth=self._authorization(endpoint)
             )
             found = digest_of(answer.body)
+            if digest and found != digest:
+                raise _wrong_bytes(endpoint, digest, found)
             # Of a tag only the registry knows the digest; some say it wrongly written or not at all.
-            promised = digest or _digest_in(answer.docker_content_digest)
-            if promised and found != promised:
-                raise _wrong_bytes(endpoint, promised, found)
+            stated = None if digest else _digest_in(answer.docker_content_digest)
+            if stated and found != stated:
+                raise _wrong_statement(endpoint, reference.tag, stated, found)
             return RawManifest(answer.body, answer.content_type, found)
 
         return self._first(reference, fetch)
@@ -177,4 +179,12 @@ def _wrong_bytes(endpoint: Endpoint, wanted: Digest, found: Digest) -> DigestMis
     return DigestMismatchError(
         f"{urlsplit(endpoint.origin).netloc} sent {found} when asked for {wanted}",
         hint="something between here and the registry changes what it sends; try another mirror",
+    )
+
+
+def _wrong_statement(endpoint: Endpoint, tag: str, stated: Digest, found: Digest) -> DigestMismatchError:
+    return DigestMismatchError(
+        f"{urlsplit(endpoint.origin).netloc} sent {found} for the tag {tag} and says itself that it is {stated}",
+        hint="the registry is broken, or something before it changes what it sends: try another mirror, or pin the "
+        "image as repository:tag@digest",
     )

@@ -115,11 +115,14 @@ def test_a_registry_that_names_another_digest_than_it_sends_is_refused_by_name(
     recipe: Path, upstream: Upstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = locked(recipe)
-    upstream.fail("/v2/example/hello/manifests/1.0", Headers({"Docker-Content-Digest": "sha256:" + "0" * 64}), None)
+    stated = "sha256:" + "0" * 64
+    upstream.fail("/v2/example/hello/manifests/1.0", Headers({"Docker-Content-Digest": stated}), None)
 
     assert lock(recipe, "--update") == 4
 
-    assert f"error[digest-mismatch]: {HELLO}: {upstream.host} sent sha256:" in capsys.readouterr().err
+    sent = upstream.content.image(HELLO).top.digest
+    said = f"{upstream.host} sent {sent} for the tag 1.0 and says itself that it is {stated}"
+    assert f"error[digest-mismatch]: {HELLO}: {said}" in capsys.readouterr().err
     assert locked(recipe) == before
 
 

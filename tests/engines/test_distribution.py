@@ -641,8 +641,11 @@ def test_a_manifest_that_is_not_what_the_registry_says_it_is_is_refused_and_the_
         mirrored = Distribution(session, through({own.host: [one.url]}))
         assert mirrored.manifest(at(own.host), None).digest == top.digest
         own.fail("*/manifests/3.6", Flip(len(top.data) - 5), times=None)
-        with pytest.raises(DigestMismatchError, match=f"{own.host} sent sha256:.* when asked for {top.digest}"):
+        said = f"{own.host} sent sha256:.* for the tag 3.6 and says itself that it is {top.digest}"
+        with pytest.raises(DigestMismatchError, match=said) as caught:
             Distribution(session, through()).manifest(at(own.host), None)
+        assert "when asked for" not in caught.value.what
+        assert "tag@digest" in caught.value.hint
 
 
 @pytest.mark.parametrize("stated", ["sha512:" + "0" * 128, "sha256:short", ""])
