@@ -40,15 +40,18 @@ def locked(path: Path, why_outdated: Callable[[Lock], str | None]) -> Lock:
 
 
 def lock_kept(
-    path: Path, why_outdated: Callable[[Lock], str | None], relock: Callable[[], Lock], progress: Progress
+    path: Path, why_outdated: Callable[[Lock], str | None], relock: Callable[[], Lock], hint: str, progress: Progress
 ) -> Lock:
-    """Take the lock at `path` until `why_outdated` says why not; then make it anew, write it and say what moved."""
+    """Take the lock at `path` until `why_outdated` says why not; then make it anew, write it and say what moved.
+
+    `hint` says what to do when it cannot be written.
+    """
     known = read_lock(path)
     why = why_outdated(known) if known else None
     if known and not why:
         return known
     fresh = relock()
-    write_lock(fresh, path)
+    write_lock(fresh, path, hint)
     progress.note(f"locked {fresh.release} in {path}" + (f": {why}" if why else ""))
     for line in what_moved(known, fresh) if known else ():
         progress.note(f"  {line}")

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         whole = locked(ordered.lock_path, outdated(ordered, progress))
     else:
         relock = partial(resolved, ordered, store, args.jobs, progress, keep_images=args.keep_images)
-        whole = lock_kept(ordered.lock_path, outdated(ordered, progress), relock, progress)
+        whole = lock_kept(ordered.lock_path, outdated(ordered, progress), relock, ordered.lock_hint, progress)
     told = told_by(recipe, read_secrets(recipe, Secrets(ordered.folder, os.environ), progress))
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)

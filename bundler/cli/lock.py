@@ -47,11 +47,11 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         lock = locked(ordered.lock_path, outdated(ordered, progress))
     elif args.update:
         known, lock = known_lock(ordered.lock_path), relock()
-        write_lock(lock, ordered.lock_path)
+        write_lock(lock, ordered.lock_path, ordered.lock_hint)
         for line in what_moved(known, lock) if known else ():
             progress.note(line)
     else:
-        lock = lock_kept(ordered.lock_path, outdated(ordered, progress), relock, progress)
+        lock = lock_kept(ordered.lock_path, outdated(ordered, progress), relock, ordered.lock_hint, progress)
     progress.close()
     print(lock.to_json().decode(), end="") if args.json else print(ordered.lock_path)
     return 0

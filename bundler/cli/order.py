@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 
 DEFAULT_JOBS = 4
 _SETTING = "K3S_BUNDLER_SET_"
+_BESIDE = "a lock lies beside its recipe: copy the recipe to a folder that this user may write"
+_APART = "this lock lies in the cache: check owner and mode of its folder, or choose another cache with --cache-dir"
 
 
 @dataclass(frozen=True)
 class Order:
     """A recipe with the command line's overrides, its folder and what it names there, its lock, what is wanted.
 
-    `found` is what its manifests need.
+    `lock_hint` says what to do when the lock cannot be written; `found` is what its manifests need.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class Order:
     carried: tuple[CarriedFile, ...]
     inputs: tuple[EngineInput, ...]
     lock_path: Path
+    lock_hint: str
     architectures: tuple[Architecture, ...]
     found: Findings
 
@@ -165,7 +168,8 @@ def order(args: argparse.Namespace, store: Store) -> Order:
     found = survey(changed, carried, store)
     inputs = engine_inputs(changed, path.parent, os.environ)
     lock_path = lock_place(args, path, recipe, changed, store, shipped=shipped)
-    return Order(changed, path.parent, carried, inputs, lock_path, wanted, found)
+    lock_hint = _APART if lock_path.parent == store.locks else _BESIDE
+    return Order(changed, path.parent, carried, inputs, lock_path, lock_hint, wanted, found)
 
 
 def lock_place(

@@ -45,14 +45,12 @@ def read_lock(path: Path) -> Lock | None:
         raise host_error(error, path) from error
 
 
-def write_lock(lock: Lock, path: Path) -> None:
-    """Write a lock, all of it or nothing; raises NotWritableError and other host errors."""
+def write_lock(lock: Lock, path: Path, hint: str) -> None:
+    """Write a lock, all of it or nothing; raises NotWritableError with `hint`, and other host errors."""
     try:
         write_file(path, lock.to_json())
     except NotWritableError as error:
-        raise NotWritableError(
-            error.what, hint="a lock lies beside its recipe: copy the recipe to a folder that this user may write"
-        ) from error
+        raise NotWritableError(error.what, hint=hint) from error
 
 
 def why_outdated(

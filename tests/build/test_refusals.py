@@ -334,6 +334,20 @@ def test_a_recipe_folder_nobody_may_write_still_says_what_to_do(workshop: Worksh
     assert "hint: a lock lies beside its recipe" in result.err
 
 
+def test_a_lock_in_the_cache_that_cannot_be_written_sends_nobody_to_the_recipe(workshop: Workshop) -> None:
+    locks = workshop.cache / "locks"
+    locks.mkdir(parents=True)
+    locks.chmod(0o555)
+    for verb in (("build", "--output", workshop.output), ("lock",), ("lock", "--update")):
+        call = (*verb, workshop.recipe, "--cache-dir", workshop.cache, "--level", 3)
+        result = workshop.run(*call, before=modes_matter)
+        assert (result.error, result.code) == ("not-writable", 5)
+        assert str(locks) in result.err
+        assert "hint: this lock lies in the cache" in result.err
+        assert "--cache-dir" in result.err
+    locks.chmod(0o755)
+
+
 def test_an_output_that_exists_is_left_as_it_is(workshop: Workshop) -> None:
     bundle = workshop.build().path
     before = sums_of(bundle)
