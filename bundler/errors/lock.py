@@ -6,9 +6,11 @@ from bundler.errors.base import BundlerError
 
 
 class LockError(BundlerError):
-    """The lock is missing, of another recipe, or made with another compressor.
+    """The lock is missing or outdated, or it was edited so that it contradicts its recipe.
 
-    Run `k3s-bundler lock --update RECIPE`, look at what moved, and commit the lock.
+    It is outdated when the recipe changed, a file that it names (a manifest, a chart, an archive of images, a build's
+    context), an image in the Docker engine, or the compressor (libzstd, its level or window). Run
+    `k3s-bundler lock --update RECIPE`, look at what moved, and commit the lock.
     """
 
     name = "lock-outdated"
