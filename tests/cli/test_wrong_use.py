@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,31 @@ def test_a_full_disk_behind_stdout_is_told_as_one(words: tuple[str, ...], comman
     assert done.returncode == 5
     assert done.stderr.startswith("error[disk-full]: no room is left for stdout: ")
     assert done.stderr.count("\n") == 2
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", [("--help",), ("recipes",), ("cache", "verify")], ids=" ".join)
+def test_a_stream_that_is_closed_is_no_error(words: tuple[str, ...], closed: str, command: CommandLine) -> None:
+    done = closing(command, words, closed)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) is (">&-" not in closed.split())
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_mistake_ends_with_its_own_code_where_a_stream_is_closed(closed: str, command: CommandLine) -> None:
+    for words in (("recipes", "show", "nowhere"), ("bild",)):
+        done = closing(command, words, closed)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert ("error[" in done.stderr) is ("2>&-" not in closed.split())
+
+
+def closing(command: CommandLine, words: tuple[str, ...], closed: str) -> subprocess.CompletedProcess[str]:
+    """Run with some streams closed, as a service manager or `>&-` leaves them."""
+    line = f"{shlex.join(command.command(*words))} {closed}"
+    return subprocess.run(
+        ["sh", "-c", line], check=False, capture_output=True, text=True, cwd=command.folder, env=command.variables()
+    )
 
 
 def buffered(command: CommandLine, words: tuple[str, ...], stdout: int) -> subprocess.CompletedProcess[str]:
