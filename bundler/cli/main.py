@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
 import threading
 import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from bundler import __version__
 from bundler.cli import build, cache, completion, doctor, inspect, lock, plan, recipes, schema, verify
@@ -50,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
     try:
         args = command_line().parse_args(arguments)
-    except SystemExit:  # --help and --version have printed
-        _flush_or_drop()
+    except SystemExit as done:  # --help and --version have printed
+        done.code = _failure_of_help() or done.code
         raise
     progress = reporter("none" if args.quiet else args.progress)
     _watch_signals(progress)
@@ -63,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         progress.close()
-        print(_INTERRUPTED, file=sys.stderr)
+        _say(_INTERRUPTED)
         return 128 + _Signals.last
     except BrokenPipeError:
-        _drop_output()
+        _drop(sys.stdout, sys.stderr)
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001  the one place where bugs become an exit code
         progress.close()
@@ -80,33 +82,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, progress: Reporter) -> int:
-    code = int(VERBS[args.verb].run(args, progress))
-    sys.stdout.flush()  # where a reader that went away can still be told from a bug
-    return code
+    """Do what is asked, and put the result out before an error is told, also where both go into one file."""
+    result = io.StringIO()
+    try:
+        with redirect_stdout(result):
+            return int(VERBS[args.verb].run(args, progress))
+    finally:
+        progress.close()
+        _put_out(result.getvalue())
+
+
+def _put_out(result: str) -> None:
+    """Write to stdout, and see that everything arrives there; raises BrokenPipeError and host errors."""
+    try:
+        sys.stdout.write(result)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop(sys.stdout)
+        hint = "free some room there, or send stdout somewhere else"
+        raise host_error(error, Path("stdout"), hint=hint) from error
+
+
+def _failure_of_help() -> int:
+    """See that what argparse printed arrives; tells what keeps it from stdout, and gives its exit code, or 0."""
+    try:
+        _put_out("")
+    except BrokenPipeError:
+        _drop(sys.stdout, sys.stderr)
+    except BundlerError as error:
+        _show(error, verbose=False)
+        return error.exit_code
+    return 0
+
+
+def _drop(*streams: TextIO) -> None:
+    """Let nothing more be written there, not at the interpreter's end either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
 
 
 def _of_host(error: Exception) -> BundlerError | None:
     """Put into our words what the file system says of a file that nobody foresaw; None when it is something else."""
     if not isinstance(error, OSError):
         return None
-    if error.errno == errno.ENOSPC and not error.filename:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return host_error(error, Path("stdout"))
-    return host_error(error, Path(os.fsdecode(error.filename))) if isinstance(error.filename, (str, bytes)) else None
-
-
-def _flush_or_drop() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()
-
-
-def _drop_output() -> None:
-    """Let nothing be written to readers that went away, not at the interpreter's end either."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+    if isinstance(error.filename, (str, bytes)):
+        return host_error(error, Path(os.fsdecode(error.filename)))
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        hint = "free some room where --cache-dir, --output and TMPDIR point, and where stderr goes"
+        return host_error(error, Path("a file"), hint=hint)
+    return None
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -150,7 +177,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         mistake = UsageError(message, hint=f"see: {self.prog} --help")
-        print(mistake, file=sys.stderr)
+        _say(str(mistake))
         self.exit(mistake.exit_code)
 
 
@@ -181,7 +208,7 @@ def _watch_signals(progress: Reporter) -> None:
 
 
 def _give_up(number: int) -> None:
-    print(_INTERRUPTED, file=sys.stderr, flush=True)
+    _say(_INTERRUPTED)
     os._exit(128 + number)
 
 
@@ -189,16 +216,23 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  by si
     os._exit(128 + number)
 
 
+def _say(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told, but for the exit code
+        _drop(sys.stderr)
+
+
 def _show(error: BundlerError, *, verbose: bool) -> None:
     if verbose:
-        traceback.print_exception(error)
+        _say(_trace(error))
     label = f"error[{error.name}]"
     if _coloured():
         label = f"\033[1;31m{label}\033[0m"
-    print(f"{label}: {error.what}\nhint: {error.hint}", file=sys.stderr)
+    _say(f"{label}: {error.what}\nhint: {error.hint}")
     if isinstance(error, RecipeError) and os.environ.get("GITHUB_ACTIONS") == "true":
         for mistake in error.mistakes:
-            print(_annotation(mistake.source or error.source, mistake), file=sys.stderr)
+            _say(_annotation(mistake.source or error.source, mistake))
 
 
 def _annotation(source: str, mistake: RecipeMistake) -> str:
@@ -214,11 +248,12 @@ def _escaped(text: str) -> str:
 
 def _show_bug(error: Exception, *, verbose: bool) -> None:
     if verbose:
-        traceback.print_exception(error)
-    print(
-        f"error[bug]: {type(error).__name__}: {error}\nhint: run it again with -v and report what it prints",
-        file=sys.stderr,
-    )
+        _say(_trace(error))
+    _say(f"error[bug]: {type(error).__name__}: {error}\nhint: run it again with -v and report what it prints")
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error)).rstrip("\n")
 
 
 def _coloured() -> bool:

@@ -124,7 +124,7 @@ def _check(args: argparse.Namespace) -> int:
         print(json.dumps(_report(found), indent=2, ensure_ascii=False))
         return RecipeError.exit_code if wrong else 0
     for source in (each for each in found if each not in wrong):
-        print(f"{source}: good", flush=True)  # before the mistakes, also where both go into one file
+        print(f"{source}: good")
     if wrong:
         raise mistakes_of_several(wrong)
     return 0

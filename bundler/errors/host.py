@@ -60,20 +60,20 @@ class SecretMissingError(HostError):
     name = "secret-missing"
 
 
-def host_error(error: OSError, path: Path) -> HostError:
-    """Say in our words why `path` could not be written or read."""
+def host_error(error: OSError, path: Path, *, hint: str | None = None) -> HostError:
+    """Say in our words why `path` could not be written or read; `hint` is for a place that no option names."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return DiskFullError(
             f"no room is left for {path}: {error.strerror}",
-            hint="free some room, or choose another place with --cache-dir and --output",
+            hint=hint or "free some room, or choose another place with --cache-dir and --output",
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return NotWritableError(
             f"{path} cannot be used: {error.strerror}",
-            hint="check its owner and mode, or choose another place with --cache-dir and --output",
+            hint=hint or "check its owner and mode, or choose another place with --cache-dir and --output",
         )
     remedy = _REMEDIES.get(error.errno or 0, "check the file system and its mount")
-    return HostError(f"{path}: {error.strerror or error}", hint=remedy)
+    return HostError(f"{path}: {error.strerror or error}", hint=hint or remedy)
 
 
 _IN_THE_WAY = "a file stands where a folder is needed, or a folder where a file is: move it away, or give another place"

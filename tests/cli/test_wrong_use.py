@@ -153,13 +153,42 @@ def test_a_reader_that_is_gone_before_the_first_word_is_no_error(words: tuple[st
     assert done.returncode in {0, 141}
 
 
-@pytest.mark.parametrize("words", [("schema",), ("recipes",)], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [("schema",), ("recipes",), ("--help",), ("build", "--help"), ("--version",)], ids=" ".join
+)
 def test_a_full_disk_behind_stdout_is_told_as_one(words: tuple[str, ...], command: CommandLine) -> None:
     with Path("/dev/full").open("wb") as full:
         done = buffered(command, words, full.fileno())
     assert done.returncode == 5
     assert done.stderr.startswith("error[disk-full]: no room is left for stdout: ")
+    assert "hint: free some room there, or send stdout somewhere else" in done.stderr
     assert done.stderr.count("\n") == 2
+
+
+def test_the_result_comes_before_the_mistakes_where_both_go_into_one_file(command: CommandLine) -> None:
+    good, bad = command.recipe(), command.folder / "bad.yaml"
+    bad.write_text("version: 2\n")
+    words = command.command("recipes", "check", good, bad)
+    done = subprocess.run(
+        words, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=command.folder,
+        env=with_buffers(command),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"{good}: good\nerror[recipe-")
+
+
+def test_a_full_disk_behind_the_talk_is_not_taken_for_one_behind_the_result(command: CommandLine) -> None:
+    def with_full_stderr(*words: str) -> subprocess.CompletedProcess[str]:
+        with Path("/dev/full").open("wb") as full:
+            return subprocess.run(
+                command.command(*words), check=False, stdout=subprocess.PIPE, stderr=full, text=True,
+                cwd=command.folder, env=with_buffers(command),
+            )  # fmt: skip
+
+    assert with_full_stderr("recipes", "show", "nowhere").returncode == 2
+    assert with_full_stderr("bild").returncode == 2
+    assert with_full_stderr("cache", "verify").returncode == 5
+    assert with_full_stderr("cache", "verify", "-q").stdout.endswith(": whole\n")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
