@@ -17,11 +17,11 @@ BLOCK = 512
 END = bytes(2 * BLOCK)
 
 
-def header(name: str, size: int) -> bytes:
-    """Make the header of a regular file: mode 0644, owner 0:0, time 0."""
+def header(name: str, size: int, mode: int = 0o644) -> bytes:
+    """Make the header of a regular file: owner 0:0, time 0."""
     info = tarfile.TarInfo(name)
     info.size = size
-    info.mode = 0o644
+    info.mode = mode
     return info.tobuf(tarfile.GNU_FORMAT)
 
 

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     from bundler.site.told import told_by
     from bundler.stages.archive import write_archive
     from bundler.stages.charts import fetch_charts
+    from bundler.stages.emit import private_paths
     from bundler.stages.plan import plan
     from bundler.stages.secrets import read_secrets
     from bundler.store.store import open_store
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         fetch_charts(lock, servers.session, servers.distribution, store, progress)
         bring(lock, archives, servers.releases, store, args.jobs, progress)
     bundle = assemble(told, lock, store, target, args.jobs, progress, replace=args.replace)
-    archive = write_archive(target, progress) if args.archive else None
+    archive = write_archive(target, private_paths(told, lock), progress) if args.archive else None
     progress.close()
     if args.json:
         report = {"schemaVersion": 1, "path": str(target), "archive": str(archive) if archive else None}

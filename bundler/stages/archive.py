@@ -8,25 +8,33 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive import tar
 from bundler.errors import host_error
+from bundler.site.folder import PRIVATE, READABLE
 from bundler.store.store import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from bundler.progress import Progress
 
 
-def write_archive(bundle: Path, progress: Progress) -> Path:
-    """Write `<bundle>.tar` and `<bundle>.tar.sha256` beside the folder `bundle`; raises host errors."""
+def write_archive(bundle: Path, private: AbstractSet[str], progress: Progress) -> Path:
+    """Write `<bundle>.tar` and `<bundle>.tar.sha256` beside the folder `bundle`; raises host errors.
+
+    Files of the bundle whose paths there are in `private` are for one user alone, also when they are unpacked, and so
+    is an archive that has any. Modes on the disk do not count: some file systems have none.
+    """
     target = bundle.with_name(f"{bundle.name}.tar")
     beside = bundle.with_name(f".{bundle.name}.tar.partial")
     files = sorted(path for path in bundle.rglob("*") if path.is_file())
     progress.stage("archive")
     progress.expect(sum(path.stat().st_size for path in files))
     try:
-        with beside.open("wb") as out:
-            digest = _write(bundle, files, out, progress)
+        beside.unlink(missing_ok=True)  # of a build that was killed, with whatever mode
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE), "wb") as out:
+            digest = _write(bundle, files, private, out, progress)
             out.flush()
+            os.fchmod(out.fileno(), PRIVATE if private else READABLE)
             os.fsync(out.fileno())
         beside.replace(target)
     except OSError as error:
@@ -37,7 +45,7 @@ def write_archive(bundle: Path, progress: Progress) -> Path:
     return target
 
 
-def _write(bundle: Path, files: list[Path], out: BinaryIO, progress: Progress) -> str:
+def _write(bundle: Path, files: list[Path], private: AbstractSet[str], out: BinaryIO, progress: Progress) -> str:
     seen = hashlib.sha256()
 
     def put(data: bytes) -> None:
@@ -46,8 +54,9 @@ def _write(bundle: Path, files: list[Path], out: BinaryIO, progress: Progress) -
 
     for path in files:
         size = path.stat().st_size
-        name = f"{bundle.name}/{path.relative_to(bundle).as_posix()}"
-        put(tar.header(name, size))
+        inside = path.relative_to(bundle).as_posix()
+        name = f"{bundle.name}/{inside}"
+        put(tar.header(name, size, PRIVATE if inside in private else READABLE))
         with path.open("rb") as file, progress.task(name, size) as task:
             while chunk := file.read(1 << 20):
                 put(chunk)

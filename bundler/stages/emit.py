@@ -39,6 +39,14 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 
 
+def private_paths(told: Told, lock: Lock) -> frozenset[str]:
+    """Name the files of a bundle, by their paths there, that may hold secrets: the builder alone can read them."""
+    files = {file.path for file in lock.files if not int(file.mode, 8) & 0o044}
+    manifests = {manifest_path(f"{chart.name}.yaml") for chart in lock.charts}
+    # The lock has the manifests of charts, and with them whatever their values hold.
+    return told.private | files | manifests | ({LOCK} if lock.charts else set())
+
+
 def emit(
     told: Told,
     lock: Lock,
@@ -48,12 +56,14 @@ def emit(
     progress: Progress,
 ) -> Bundle:
     """Write the rest of the bundle, SHA256SUMS last; raises CacheDamagedError and host errors."""
+    modes = dict.fromkeys(private_paths(told, lock), PRIVATE)
     binaries = tuple(_copy_binary(each, store, folder, progress) for each in lock.architectures)
     for file in lock.files:
-        mode = READABLE if int(file.mode, 8) & 0o044 else PRIVATE
+        mode = modes.get(file.path, READABLE)
         _copy(_Copy(file.source, file.digest, file.size, file.path, mode), store, folder, progress)
     for chart in lock.charts:
-        folder.write(manifest_path(f"{chart.name}.yaml"), chart.manifest.encode(), PRIVATE)
+        path = manifest_path(f"{chart.name}.yaml")
+        folder.write(path, chart.manifest.encode(), modes[path])
     image_list = lock.architectures[0].image_list
     _copy(_Copy(image_list.name, image_list.digest, image_list.size, IMAGE_LIST), store, folder, progress)
     bundle = Bundle(
@@ -67,12 +77,11 @@ def emit(
         asked=told.asked,
     )
     for path, text in told.files.items():
-        folder.write(path, text, PRIVATE if path in told.private else READABLE)
+        folder.write(path, text, modes.get(path, READABLE))
     folder.write(INSTALLER, install_script())
     folder.write(README, readme_text(bundle))
     folder.write(FACTS, facts_text(bundle))
-    # The lock has the manifests of charts, and with them whatever their values hold.
-    folder.write(LOCK, lock.to_json(), PRIVATE if lock.charts else READABLE)
+    folder.write(LOCK, lock.to_json(), modes.get(LOCK, READABLE))
     folder.write(MANIFEST, bundle.to_json())
     folder.write_sums()
     return bundle

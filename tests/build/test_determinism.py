@@ -102,8 +102,9 @@ def test_the_archive_of_a_bundle_is_the_same_and_holds_it_whole(tmp_path: Path, 
     archives = []
     for name in ("a", "b"):
         machine = Workshop(tmp_path / name, upstream)
-        bundle = machine.build("--archive").path
+        bundle = machine.build("--archive", before=lambda: _umask(0o077)).path
         tar = bundle.with_name(f"{bundle.name}.tar")
+        assert tar.stat().st_mode & 0o777 == 0o644
         archives.append(tar.read_bytes())
         with tarfile.open(tar) as opened:
             opened.extractall(tmp_path / name / "out", filter="data")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+
+from tests.build.workshop import sums_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,16 +148,27 @@ def test_accounts_and_certificates_reach_k3s_where_it_looks_for_them(holding: Wo
     assert "# Fill in password of c.example" in (bundle / "etc/registries.yaml").read_text()
 
 
-def test_files_with_secrets_are_for_the_builder_alone_whatever_the_umask(holding: Workshop) -> None:
-    def open_to_all() -> None:
-        os.umask(0)
+def open_to_all() -> None:
+    os.umask(0)
 
+
+def test_files_with_secrets_are_for_the_builder_alone_whatever_the_umask(holding: Workshop) -> None:
     bundle = holding.build(before=open_to_all).path
     modes = {path.relative_to(bundle).as_posix(): path.stat().st_mode & 0o777 for path in bundle.rglob("*.*")}
     private = {path for path, mode in modes.items() if mode == 0o600}
     assert private == {"etc/registries.yaml", *(path for path in modes if path.endswith("client.key"))}
     assert len(private) == 2
     assert modes["bundle.json"] == modes["install.sh"] == 0o644
+
+
+def test_the_one_file_keeps_secrets_for_the_builder_alone_and_so_does_tar(holding: Workshop, tmp_path: Path) -> None:
+    bundle = holding.build("--archive", before=open_to_all).path
+    archive = bundle.with_name(f"{bundle.name}.tar")
+    assert archive.stat().st_mode & 0o777 == 0o600
+    subprocess.run(["tar", "-xf", archive], cwd=tmp_path, umask=0o022, check=True)
+    assert sums_of(tmp_path / bundle.name) == sums_of(bundle)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert archive.with_name(f"{archive.name}.sha256").read_text() == f"{digest}  {archive.name}\n"
 
 
 def test_another_secret_needs_no_other_lock_and_changes_one_file(holding: Workshop) -> None:
