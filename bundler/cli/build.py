@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     from bundler.model.bundle import bundle_name
     from bundler.site.folder import require_free
     from bundler.site.told import told_by
-    from bundler.stages.archive import write_archive
+    from bundler.stages.archive import require_free_archive, write_archive
     from bundler.stages.charts import fetch_charts
     from bundler.stages.emit import private_paths
     from bundler.stages.plan import plan
@@ -83,6 +83,8 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     lock = whole.narrow(ordered.architectures)
     target = args.output / bundle_name(lock)
     require_free(target, replace=args.replace)
+    if args.archive:
+        require_free_archive(target, replace=args.replace)
     _require_room(plan(lock, ordered.found, store), store.root, args.output)
     servers = servers_of(recipe, ordered.folder, session_for(recipe, ordered.folder, progress))
     engine = choose_engine(
@@ -98,7 +100,8 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         fetch_charts(lock, servers.session, servers.distribution, store, progress)
         bring(lock, archives, servers.releases, store, args.jobs, progress)
     bundle = assemble(told, lock, store, target, args.jobs, progress, replace=args.replace)
-    archive = write_archive(target, private_paths(told, lock), progress) if args.archive else None
+    private = private_paths(told, lock)
+    archive = write_archive(target, private, progress, replace=args.replace) if args.archive else None
     progress.close()
     if args.json:
         report = {"schemaVersion": 1, "path": str(target), "archive": str(archive) if archive else None}

@@ -114,7 +114,8 @@ class EngineUnfitError(UsageError):
 class OutputExistsError(UsageError):
     """The place of the new bundle is taken.
 
-    Give `--replace` to replace a bundle, or another place with `--output`. What is no bundle is never replaced.
+    Give `--replace` to replace a bundle, or another place with `--output`. What is no bundle, and no archive of the one
+    that is made, is never replaced.
     """
 
     name = "output-exists"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from bundler.archive import tar
-from bundler.errors import host_error
+from bundler.errors import ArchiveError, OutputExistsError, host_error
 from bundler.site.folder import PRIVATE, READABLE
 from bundler.store.store import write_file
 
@@ -18,13 +19,32 @@ if TYPE_CHECKING:
     from bundler.progress import Progress
 
 
-def write_archive(bundle: Path, private: AbstractSet[str], progress: Progress) -> Path:
-    """Write `<bundle>.tar` and `<bundle>.tar.sha256` beside the folder `bundle`; raises host errors.
+def require_free_archive(bundle: Path, *, replace: bool) -> None:
+    """Raise OutputExistsError when no archive of `bundle` may be put beside it; only another of it is ever replaced."""
+    target = _target(bundle)
+    for path, is_ours in ((target, _is_archive), (_checksum(target), _is_checksum)):
+        try:
+            there, ours = os.path.lexists(path), path.is_file() and is_ours(path, bundle.name)
+        except OSError as error:
+            raise host_error(error, path) from error
+        if there and not ours:
+            raise OutputExistsError(
+                f"{path} is there and was not made of {bundle.name}", hint="move it away, or give another --output"
+            )
+        if there and not replace:
+            raise OutputExistsError(f"{path} exists already", hint="give --replace, or another --output")
+
+
+def write_archive(bundle: Path, private: AbstractSet[str], progress: Progress, *, replace: bool) -> Path:
+    """Write `<bundle>.tar` and `<bundle>.tar.sha256` beside the folder `bundle`.
+
+    Raises OutputExistsError, as `require_free_archive` does, and host errors.
 
     Files of the bundle whose paths there are in `private` are for one user alone, also when they are unpacked, and so
     is an archive that has any. Modes on the disk do not count: some file systems have none.
     """
-    target = bundle.with_name(f"{bundle.name}.tar")
+    target = _target(bundle)
+    require_free_archive(bundle, replace=replace)
     beside = bundle.with_name(f".{bundle.name}.tar.partial")
     files = sorted(path for path in bundle.rglob("*") if path.is_file())
     progress.stage("archive")
@@ -41,8 +61,31 @@ def write_archive(bundle: Path, private: AbstractSet[str], progress: Progress) -
         raise host_error(error, target) from error
     finally:
         beside.unlink(missing_ok=True)
-    write_file(target.with_name(f"{target.name}.sha256"), f"{digest}  {target.name}\n".encode())
+    write_file(_checksum(target), f"{digest}  {target.name}\n".encode())
     return target
+
+
+def _target(bundle: Path) -> Path:
+    return bundle.with_name(f"{bundle.name}.tar")
+
+
+def _checksum(target: Path) -> Path:
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _is_archive(path: Path, bundle: str) -> bool:
+    """Say whether the file begins like an archive of that bundle; the rest may be cut off or damaged."""
+    with path.open("rb") as file:
+        try:
+            first = next(tar.members(file, str(path)), None)
+        except ArchiveError:
+            return False
+    return first is not None and first.name.startswith(f"{bundle}/")
+
+
+def _is_checksum(path: Path, bundle: str) -> bool:
+    with path.open("rb") as file:
+        return re.fullmatch(rb"[0-9a-f]{64}  %s\.tar\n" % re.escape(bundle.encode()), file.read(4096)) is not None
 
 
 def _write(bundle: Path, files: list[Path], private: AbstractSet[str], out: BinaryIO, progress: Progress) -> str:

@@ -360,6 +360,21 @@ def test_an_output_that_exists_is_left_as_it_is(workshop: Workshop) -> None:
     assert workshop.left_in_output() == [bundle.name]
 
 
+def test_a_foreign_file_in_the_place_of_the_one_file_is_found_before_anything_is_fetched(workshop: Workshop) -> None:
+    workshop.run("lock", workshop.recipe, "--cache-dir", workshop.cache)
+    workshop.output.mkdir()
+    foreign = workshop.output / "edge-v1.34.1-k3s1-arm64.tar"
+    foreign.write_text("mine")
+    workshop.upstream.forget_requests()
+    for more in ((), ("--replace",)):
+        result = workshop.build("--archive", *more)
+        assert (result.error, result.code) == ("output-exists", 2)
+        assert str(foreign) in result.err
+    assert workshop.upstream.requests == ()
+    assert workshop.left_in_output() == [foreign.name]
+    assert foreign.read_text() == "mine"
+
+
 def test_a_file_where_the_output_folder_should_be(workshop: Workshop) -> None:
     workshop.output.write_text("not a folder")
     result = workshop.build()
