@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import os
 import sys
 
@@ -13,10 +12,6 @@ def main() -> None:
     # Importing makes many objects and no garbage: looking for it is a tenth of the start.
     gc.set_threshold(50_000)
     _open_missing_streams()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that lacks a character of a path or recipe is no reason to end.
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
     from bundler.cli.main import main as run  # noqa: PLC0415  keeps the entry point free of work
 
     sys.exit(run())

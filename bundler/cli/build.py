@@ -22,6 +22,7 @@ from bundler.cli.order import (
     servers_of,
     session_for,
 )
+from bundler.cli.text import json_text
 
 if TYPE_CHECKING:
     import argparse
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     progress.close()
     if args.json:
         report = {"schemaVersion": 1, "path": str(target), "archive": str(archive) if archive else None}
-        print(json.dumps({**report, "bundle": json.loads(bundle.to_json())}, indent=2, ensure_ascii=False))
+        print(json_text({**report, "bundle": json.loads(bundle.to_json())}))
     else:
         print(target)
     return 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from bundler.cli.order import cache_folder, configure_cache, from_zero
-from bundler.cli.text import size_text, table
+from bundler.cli.text import json_text, size_text, table
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         kinds = usage(store)
         if args.json:
             listed = {kind.name: {"files": kind.files, "bytes": kind.size} for kind in kinds}
-            print(json.dumps({"schemaVersion": 1, "path": str(folder), "kinds": listed}, indent=2))
+            print(json_text({"schemaVersion": 1, "path": str(folder), "kinds": listed}))
         else:
             rows = [(kind.name, str(kind.files), size_text(kind.size), kind.meaning) for kind in kinds]
             print(f"{folder}\n" + table(("KIND", "FILES", "SIZE", ""), rows, right=frozenset({1, 2})))
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         progress.stage("verify")
         damaged = verify_all(store, progress)
         if args.json:
-            print(json.dumps({"schemaVersion": 1, "path": str(folder), "damaged": list(damaged)}, indent=2))
+            print(json_text({"schemaVersion": 1, "path": str(folder), "damaged": list(damaged)}))
         if damaged:
             raise CacheDamagedError(
                 f"{folder} had damaged files, which are gone now: {', '.join(damaged)}",
@@ -73,9 +72,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         return 0
     freed = prune(store, time.time() - args.days * 86400, remove=not args.dry_run)
     if args.json:
-        print(
-            json.dumps({"schemaVersion": 1, "path": str(folder), "files": freed.files, "bytes": freed.size}, indent=2)
-        )
+        print(json_text({"schemaVersion": 1, "path": str(folder), "files": freed.files, "bytes": freed.size}))
     else:
         print(f"{freed.files} files, {size_text(freed.size)} {'would be' if args.dry_run else 'were'} removed")
     return 0

@@ -14,6 +14,7 @@ from bundler.cli.order import (
     read_with_settings,
     servers_of,
 )
+from bundler.cli.text import as_it_is
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         examination = examine(recipe, args.engine or recipe.engine, around, servers.releases, servers.access)
     progress.close()
     if args.json:
-        print(examination.to_json().decode(), end="")
+        print(as_it_is(examination.to_json()), end="")
     else:
         print("\n".join(_text(finding) for finding in examination.findings))
     return examination.exit_code

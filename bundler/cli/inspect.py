@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.cli.text import explained, size_text, table
+from bundler.cli.text import as_it_is, explained, json_text, size_text, table
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +30,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:  # noqa: ARG001  e
     if args.explain:
         return _explain(args.bundle, json_wanted=args.json)
     if args.json:
-        print(bundle.to_json().decode(), end="")
+        print(as_it_is(bundle.to_json()), end="")
         return 0
     rows = [
         (binary.path, str(binary.arch), "", size_text(binary.size), binary.digest[7:19]) for binary in bundle.binaries
@@ -63,7 +62,7 @@ def _explain(folder: Path, *, json_wanted: bool) -> int:
             "maybes": [{"text": maybe.text, "where": maybe.where} for maybe in contents.found.maybes],
             "notes": contents.found.notes,
         }
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json_text(report))
     else:
         print(explained(reasons, contents.lock.left_out, contents.found.notes, maybes), end="")
     return 0

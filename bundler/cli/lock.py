@@ -15,6 +15,7 @@ from bundler.cli.order import (
     outdated,
     resolved,
 )
+from bundler.cli.text import as_it_is
 
 if TYPE_CHECKING:
     import argparse
@@ -53,5 +54,5 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
     else:
         lock = lock_kept(ordered.lock_path, outdated(ordered, progress), relock, ordered.lock_hint, progress)
     progress.close()
-    print(lock.to_json().decode(), end="") if args.json else print(ordered.lock_path)
+    print(as_it_is(lock.to_json()), end="") if args.json else print(ordered.lock_path)
     return 0

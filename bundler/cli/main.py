@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from bundler import __version__
 from bundler.cli import build, cache, completion, doctor, inspect, lock, plan, recipes, schema, verify
 from bundler.cli.progress import Reporter, reporter
+from bundler.cli.text import keep_bytes
 from bundler.errors import BundlerError, RecipeError, RecipeMistake, UsageError, host_error
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ exit codes: 0 done, 1 bug, 2 wrong use or recipe, 3 network, registry or daemon,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit code."""
+    keep_bytes(sys.stdout)
     try:
         args = command_line().parse_args(arguments)
     except SystemExit as done:  # --help and --version have printed

@@ -13,7 +13,7 @@ from bundler.cli.order import (
     outdated,
     resolved_without_engine,
 )
-from bundler.cli.text import explained, size_text, table
+from bundler.cli.text import as_it_is, explained, size_text, table
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         require_engine(ordered.recipe)
     progress.close()
     if args.json:
-        print(planned.to_json().decode(), end="")
+        print(as_it_is(planned.to_json()), end="")
     else:
         print(_text(planned), end="")
         print(_explanation(planned) if args.explain else "", end="")

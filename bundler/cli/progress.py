@@ -200,7 +200,7 @@ class Events(Reporter):
         self._said = 0.0
 
     def _say(self, event: str, **fields: object) -> None:
-        print(json.dumps({"event": event, **fields}, ensure_ascii=False), file=sys.stderr, flush=True)
+        print(json.dumps({"event": event, **fields}), file=sys.stderr, flush=True)
 
     def _began(self, title: str) -> None:
         self._say("stage", stage=title)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from bundler.cli import new_recipe
 from bundler.cli.order import configure_settings, read_with_settings
 from bundler.cli.shipped import find_recipe, shipped_recipes, summary
+from bundler.cli.text import as_it_is, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def _list(args: argparse.Namespace) -> int:
             }
             for path, recipe in found
         ]
-        print(json.dumps({"schemaVersion": 1, "recipes": listed}, indent=2, ensure_ascii=False))
+        print(json_text({"schemaVersion": 1, "recipes": listed}))
     else:
         rows = [(path.stem, recipe.release, ",".join(recipe.arch), summary(path)) for path, recipe in found]
         print(table(("NAME", "RELEASE", "ARCH", "FOR"), rows))
@@ -89,11 +89,11 @@ def _show(args: argparse.Namespace) -> int:
     recipe = read_with_settings(args, path)
     if args.json:
         shown = {"schemaVersion": 1, "path": str(path), "recipe": recipe.resolved()}
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        print(json_text(shown))
     elif args.resolved:
         print("".join(_resolved_text(path, recipe)), end="")
     else:
-        print(path.read_text(encoding="utf-8-sig"), end="")
+        print(as_it_is(path.read_text(encoding="utf-8-sig").encode()), end="")
     return 0
 
 
@@ -121,7 +121,7 @@ def _check(args: argparse.Namespace) -> int:
             found[text] = (RecipeMistake(1, 1, "", error.what),)
     wrong = {source: mistakes for source, mistakes in found.items() if mistakes}
     if args.json:
-        print(json.dumps(_report(found), indent=2, ensure_ascii=False))
+        print(json_text(_report(found)))
         return RecipeError.exit_code if wrong else 0
     for source in (each for each in found if each not in wrong):
         print(f"{source}: good")

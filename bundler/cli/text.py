@@ -1,13 +1,21 @@
-"""Sizes and tables for people."""
+"""Sizes and tables for people, documents for programs."""
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TextIO
 
     from bundler.model.lock import LeftOut
+
+
+_AS_IN_NAMES = "k3s-bundler-as-in-names"
 
 
 def size_text(size: int) -> str:
@@ -18,6 +26,32 @@ def size_text(size: int) -> str:
             break
         value /= 1024
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def json_text(document: object) -> str:
+    """Write JSON in ASCII: it has to be UTF-8 (RFC 8259, 8.1), which stdout need not have, nor a name of a file."""
+    return json.dumps(document, indent=2)
+
+
+def as_it_is(document: bytes) -> str:
+    """Give what a stream that was made to `keep_bytes` writes as these very bytes, whatever its encoding."""
+    return document.decode("ascii", "surrogateescape")
+
+
+def keep_bytes(stream: TextIO) -> None:
+    """Let a stream write what its encoding lacks as names of files have it, so that a path stays that path."""
+    if isinstance(stream, io.TextIOWrapper):
+        codecs.register_error(_AS_IN_NAMES, _as_in_names)
+        stream.reconfigure(errors=_AS_IN_NAMES)
+
+
+def _as_in_names(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    try:
+        return os.fsencode(error.object[error.start : error.end]), error.end
+    except UnicodeEncodeError:
+        return codecs.backslashreplace_errors(error)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:

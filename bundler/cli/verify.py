@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.cli.order import configure_jobs
+from bundler.cli.text import json_text
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         report = {"schemaVersion": 1, "path": str(args.bundle), "whole": True, "images": images} | (
             {"closed": True} if args.closure else {}
         )
-        print(json.dumps({**report, "release": bundle.release}, indent=2))
+        print(json_text({**report, "release": bundle.release}))
     else:
         whole = "whole and complete" if args.closure else "whole"
         print(f"{args.bundle}: {whole}, k3s {bundle.release}, {images} images")

@@ -101,7 +101,47 @@ def test_a_terminal_that_lacks_characters_of_a_path_ends_nothing(command: Comman
     narrow = command.with_environment(PYTHONIOENCODING="ascii")
     done = narrow.run("build", recipe, "--engine", "registry", "--output", command.folder / "schn\u00e4\u2603")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("\\u2603/edge-v1.34.1-k3s1-arm64\n")
+    assert Path(done.stdout.removesuffix("\n")) == command.folder / "schn\u00e4\u2603" / "edge-v1.34.1-k3s1-arm64"
+
+
+@pytest.mark.parametrize("name", [b"\xc3\xa9", b"\xe9"], ids=["a letter", "no text at all"])
+@pytest.mark.parametrize(
+    "variables", [{}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}], ids=str
+)
+def test_a_path_is_printed_as_it_is_named(variables: dict[str, str], name: bytes, command: CommandLine) -> None:
+    folder = os.fsencode(command.folder) + b"/" + name
+    words = [*map(os.fsencode, command.command("cache", "path", "--cache-dir")), folder]
+    env = command.with_environment(**variables).variables()
+    assert subprocess.run(words, check=False, capture_output=True, env=env).stdout == folder + b"\n"
+    listed = [*map(os.fsencode, command.command("cache", "ls", "--json", "--cache-dir")), folder]
+    document = json.loads(subprocess.run(listed, check=False, capture_output=True, env=env).stdout.decode())
+    assert os.fsencode(document["path"]) == folder
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:replace"])
+def test_documents_and_events_are_json_whatever_the_encoding_is(encoding: str, command: CommandLine) -> None:
+    folder = command.folder / "schn\u00e4"
+    folder.mkdir()
+    recipe = command.recipe(arch="arm64").rename(folder / "edge.yaml")
+    (folder / "\u2603.txt").write_text("snow\n")
+    recipe.write_text(f"{recipe.read_text()}files: [{{source: ./\u2603.txt, target: /etc/snow}}]\n", encoding="utf-8")
+    narrow = command.with_environment(PYTHONIOENCODING=encoding)
+    output = ("--engine", "registry", "--output", folder)
+    done = narrow.run("build", recipe, *output, "--json", "--progress", "json")
+    bundle = json.loads(done.stdout)["path"]
+    assert bundle == f"{folder}/edge-v1.34.1-k3s1-arm64"
+    notes = [event["message"] for event in map(json.loads, done.stderr.splitlines()) if event["event"] == "note"]
+    assert any(str(folder) in message for message in notes)
+    assert narrow.run("lock", recipe, "--json").stdout.encode() == (folder / "edge.lock.json").read_bytes()
+    assert "./\u2603.txt" in (folder / "edge.lock.json").read_text(encoding="utf-8")
+    assert narrow.run("recipes", "show", recipe).stdout.encode() == recipe.read_bytes()
+    for words in (("plan", recipe), ("inspect", bundle), ("inspect", bundle, "--explain"), ("verify", bundle)):
+        assert json.loads(narrow.run(*words, "--json").stdout)
+    shown = json.loads(narrow.run("recipes", "show", recipe, "--json").stdout)
+    assert shown["path"] == str(recipe)
+    recipe.write_text("name: \u2603\n", encoding="utf-8")
+    (told,) = json.loads(narrow.run("recipes", "check", recipe, "--json").stdout)["recipes"]
+    assert told["path"] == str(recipe)
 
 
 def test_a_reader_of_the_talk_that_is_gone_is_no_bug(command: CommandLine) -> None:
