@@ -33,6 +33,8 @@ DEFAULT_JOBS = 4
 _SETTING = "K3S_BUNDLER_SET_"
 _BESIDE = "a lock lies beside its recipe: copy the recipe to a folder that this user may write"
 _APART = "this lock lies in the cache: check owner and mode of its folder, or choose another cache with --cache-dir"
+_MOST = 100_000
+_LONGEST_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -342,16 +344,19 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def from_one(text: str) -> int:
-    """Read a whole number from 1 on."""
+    """Read a whole number from 1 to 100000, more than anybody has use for."""
     return _whole_number(text, 1)
 
 
 def from_zero(text: str) -> int:
-    """Read a whole number from 0 on."""
+    """Read a whole number from 0 to 100000: of days, these are 273 years."""
     return _whole_number(text, 0)
 
 
 def _whole_number(text: str, least: int) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
-    return int(text)
+    digits = text.lstrip("0") or text[-1:]
+    is_number = text.isascii() and text.isdigit() and len(digits) <= len(str(_MOST))
+    if not is_number or not least <= int(digits) <= _MOST:
+        shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number from {least} to {_MOST}")
+    return int(digits)

@@ -47,9 +47,13 @@ def test_a_dry_run_says_what_plan_says_and_makes_nothing(command: CommandLine) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("build", "k3s", "--jobs", "many"), "--jobs: 'many' is not a whole number from 1 on"),
-        (("build", "k3s", "--jobs", "0"), "--jobs: '0' is not a whole number from 1 on"),
-        (("cache", "prune", "--days", "-1"), "--days: '-1' is not a whole number from 0 on"),
+        (("build", "k3s", "--jobs", "many"), "--jobs: 'many' is not a whole number from 1 to 100000"),
+        (("build", "k3s", "--jobs", "0"), "--jobs: '0' is not a whole number from 1 to 100000"),
+        (("build", "k3s", "--jobs", ""), "--jobs: '' is not a whole number from 1 to 100000"),
+        (("build", "k3s", "--jobs", "9" * 5000), f"--jobs: '{'9' * 40}...' is not a whole number from 1 to 100000"),
+        (("cache", "prune", "--days", "-1"), "--days: '-1' is not a whole number from 0 to 100000"),
+        (("cache", "prune", "--days", "100001"), "--days: '100001' is not a whole number from 0 to 100000"),
+        (("cache", "prune", "--days", "9" * 400), f"--days: '{'9' * 40}...' is not a whole number from 0 to 100000"),
     ],
 )
 def test_a_number_that_is_none_is_refused_in_words(words: tuple[str, ...], said: str, command: CommandLine) -> None:
@@ -57,6 +61,11 @@ def test_a_number_that_is_none_is_refused_in_words(words: tuple[str, ...], said:
     assert done.returncode == 2
     assert done.stderr.startswith("error[wrong-use]: ")
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("days", ["0", "007", "100000", "0" * 5000 + "7"], ids=lambda days: days[-6:])
+def test_every_number_of_days_up_to_the_greatest_can_be_counted(days: str, command: CommandLine) -> None:
+    assert command.run("cache", "prune", "--days", days).returncode == 0
 
 
 @pytest.mark.parametrize("option", ["--output", "--cache-dir"])
