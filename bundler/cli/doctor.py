@@ -14,7 +14,7 @@ from bundler.cli.order import (
     read_with_settings,
     servers_of,
 )
-from bundler.cli.text import as_it_is
+from bundler.cli.text import json_text
 
 if TYPE_CHECKING:
     import argparse
@@ -61,7 +61,8 @@ def run(args: argparse.Namespace, progress: Reporter) -> int:
         examination = examine(recipe, args.engine or recipe.engine, around, servers.releases, servers.access)
     progress.close()
     if args.json:
-        print(as_it_is(examination.to_json()), end="")
+        # Not `to_json`, whose UTF-8 has no place for the name of a folder that is no text.
+        print(json_text(examination.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=True))
     else:
         print("\n".join(_text(finding) for finding in examination.findings))
     return examination.exit_code

@@ -28,9 +28,9 @@ def size_text(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def json_text(document: object) -> str:
+def json_text(document: object, *, sort_keys: bool = False) -> str:
     """Write JSON in ASCII: it has to be UTF-8 (RFC 8259, 8.1), which stdout need not have, nor a name of a file."""
-    return json.dumps(document, indent=2)
+    return json.dumps(document, indent=2, sort_keys=sort_keys)
 
 
 def as_it_is(document: bytes) -> str:

@@ -125,6 +125,9 @@ def test_a_path_is_printed_as_it_is_named(variables: dict[str, str], name: bytes
     listed = [*map(os.fsencode, command.command("cache", "ls", "--json", "--cache-dir")), folder]
     document = json.loads(subprocess.run(listed, check=False, capture_output=True, env=env).stdout.decode())
     assert os.fsencode(document["path"]) == folder
+    looked = [*map(os.fsencode, command.command("doctor", command.recipe(), "--json", "--cache-dir")), folder]
+    findings = json.loads(subprocess.run(looked, check=False, capture_output=True, env=env).stdout)["findings"]
+    assert any(folder in os.fsencode(finding["what"]) for finding in findings)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:replace"])
