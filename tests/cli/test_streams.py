@@ -19,21 +19,9 @@ from tests.command import ROOT, command_for
 from tests.upstream import Drip, Filler, Upstream, standard_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.command import CommandLine
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def command(tmp_path: Path, upstream: Upstream) -> CommandLine:
-    return command_for(tmp_path / "builder", upstream)
 
 
 def test_the_last_line_of_a_build_is_the_bundles_folder(command: CommandLine) -> None:

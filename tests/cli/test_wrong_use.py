@@ -12,24 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import command_for
-from tests.upstream import Upstream
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.command import CommandLine
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
-
-
-@pytest.fixture
-def command(tmp_path: Path, upstream: Upstream) -> CommandLine:
-    return command_for(tmp_path / "builder", upstream)
 
 
 def test_a_dry_run_says_what_plan_says_and_makes_nothing(command: CommandLine) -> None:
