@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from tests.real.packages import program
-from tests.real.process import ComponentError, Process, socket_directory, unmount_below
+from tests.real.process import ComponentError, Process, end_naming, socket_directory, unmount_below
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +60,7 @@ class Containerd:
             configuration = self.directory / "containerd.toml"
             configuration.write_text(self._configuration(sockets / "state"))
             started.callback(unmount_below, self.directory)
+            started.callback(end_naming, str(self.address))
             self.process = Process(["containerd", "--config", str(configuration)], self.log)
             started.callback(self.process.stop)
             self.process.wait_ready(lambda: self._try("version").returncode == 0)

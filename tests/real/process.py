@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -129,6 +129,16 @@ def unmount_below(directory: Path) -> None:
     """Take away what a killed engine left mounted."""
     for point in mounts_below(directory):
         subprocess.run([program("umount"), "--lazy", str(point)], check=True, capture_output=True)
+
+
+def end_naming(argument: str) -> None:
+    """End what outlives its server, as shims do, told by an argument that is ours alone; with what it runs."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # processes end while one looks
+            if argument.encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                children = (process / "task" / process.name / "children").read_text().split()
+                for pid in (process.name, *children):
+                    os.kill(int(pid), signal.SIGKILL)
 
 
 def loopback_opener(ca: Path | None = None) -> urllib.request.OpenerDirector:
