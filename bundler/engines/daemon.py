@@ -9,21 +9,17 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import requests
 import urllib3
 
+from bundler.engines.daemon_refusals import raise_failure
 from bundler.errors import (
-    AccessDeniedError,
     BundlerError,
     DaemonFailedError,
     DaemonPermissionError,
     DaemonUnavailableError,
-    DiskFullError,
-    ImageNotFoundError,
-    MissingPlatformError,
-    RateLimitError,
 )
 from bundler.model.digest import parse_digest
 from bundler.model.platform import Platform
@@ -140,7 +136,7 @@ class Daemon:
             if response.status_code == 404:
                 return None
             if response.status_code != 200:
-                _raise_failure(name, _message(response))
+                raise_failure(name, _message(response))
             try:
                 found = response.json()
                 platform = Platform(str(found["Os"]), str(found["Architecture"]), str(found.get("Variant") or ""))
@@ -153,7 +149,7 @@ class Daemon:
         """List the ids of all images, those without a name and those that builds left in between too."""
         with self._call("GET", "/images/json", params={"all": "1"}, timeout=60) as response:
             if response.status_code != 200:
-                _raise_failure("its images", _message(response))
+                raise_failure("its images", _message(response))
             try:
                 return frozenset(str(image["Id"]) for image in response.json())
             except (ValueError, KeyError, TypeError, requests.RequestException) as error:
@@ -163,10 +159,10 @@ class Daemon:
         """Give the daemon an image, as `docker load` does; `name` is what it is called in errors."""
         with self._call("POST", "/images/load", params={"quiet": "1"}, data=archive, timeout=120) as response:
             if response.status_code != 200:
-                _raise_failure(name, _message(response))
+                raise_failure(name, _message(response))
             for event in _events(response, f"loading {name}"):
                 if "error" in event:
-                    _raise_failure(name, str(event["error"]))
+                    raise_failure(name, str(event["error"]))
 
     def build(
         self, context: Iterator[bytes], options: Mapping[str, str], name: str
@@ -200,10 +196,10 @@ class Daemon:
         name = f"{repository}@{digest}"
         with response:
             if response.status_code != 200:
-                _raise_failure(name, _message(response))
+                raise_failure(name, _message(response))
             for event in _events(response, f"pulling {name}"):
                 if "error" in event:
-                    _raise_failure(name, str(event["error"]))
+                    raise_failure(name, str(event["error"]))
                 detail = event.get("progressDetail") or {}
                 yield PullEvent(str(event.get("id", "")), str(event.get("status", "")), int(detail.get("current") or 0))
 
@@ -230,14 +226,14 @@ class Daemon:
         response = self._call("GET", "/images/get", params=query, timeout=SAVE_SILENCE)
         if response.status_code != 200:
             with response:
-                _raise_failure(", ".join(names), _message(response))
+                raise_failure(", ".join(names), _message(response))
         return cast("BinaryIO", _SaveStream(response, ", ".join(names)))
 
     def remove(self, name: str) -> bool:
         """Take a name away; the image goes with its last name. Gives False when a container or image uses it still."""
         with self._call("DELETE", f"/images/{name}", params={"noprune": "1"}, timeout=120) as response:
             if response.status_code not in {200, 404, 409}:
-                _raise_failure(name, _message(response))
+                raise_failure(name, _message(response))
             return response.status_code != 409
 
     def _call(self, method: str, path: str, *, timeout: float, **options: Any) -> requests.Response:
@@ -351,54 +347,4 @@ def _went_away(doing: str, error: Exception) -> DaemonFailedError:
     return DaemonFailedError(
         f"the Docker daemon broke off while {doing}: {type(error).__name__}",
         hint="look into its log (journalctl -u docker) and build again; what arrived is kept",
-    )
-
-
-_SIGNS: tuple[tuple[str, type[BundlerError], str], ...] = (
-    ("no matching manifest", MissingPlatformError, "take the architecture out of the recipe, or use another image"),
-    ("no suitable export target", MissingPlatformError, "the engine has another architecture under that name"),
-    ("toomanyrequests", RateLimitError, "log in with docker login, wait, or name a mirror in sources.registries"),
-    ("rate limit", RateLimitError, "log in with docker login, wait, or name a mirror in sources.registries"),
-    ("no space left", DiskFullError, "free room in the engine's data root, for example with: docker system df"),
-    ("unauthorized", AccessDeniedError, "run docker login for that registry"),
-    ("denied", AccessDeniedError, "run docker login for that registry"),
-    ("authentication required", AccessDeniedError, "run docker login for that registry"),
-    ("no basic auth credentials", AccessDeniedError, "run docker login for that registry"),
-    ("manifest unknown", ImageNotFoundError, "the lock may be older than the registry: k3s-bundler lock --update"),
-    ("not found", ImageNotFoundError, "the lock may be older than the registry: k3s-bundler lock --update"),
-    (
-        "http response to https client",
-        DaemonFailedError,
-        (
-            "the daemon speaks plain http only to hosts it was told: name this one in insecure-registries of its "
-            "/etc/docker/daemon.json and restart it, or use --engine registry"
-        ),
-    ),
-    (
-        "x509:",
-        DaemonFailedError,
-        (
-            "the daemon has its own trust and cannot be told tls.ca_file: put the authority's certificate into "
-            "/etc/docker/certs.d/<host:port>/ca.crt on its machine, or use --engine registry"
-        ),
-    ),
-    (
-        "tls: certificate required",
-        DaemonFailedError,
-        (
-            "the daemon cannot be told tls.cert_file: put certificate and key into /etc/docker/certs.d/<host:port>/ as "
-            "client.cert and client.key on its machine, or use --engine registry"
-        ),
-    ),
-)
-"""How engines word their errors: they have no codes, and the wording has been the same since Docker 1.10."""
-
-
-def _raise_failure(name: str, message: str) -> NoReturn:
-    lowered = message.lower()
-    for sign, kind, hint in _SIGNS:
-        if sign in lowered:
-            raise kind(f"{name}: the Docker daemon says: {message}", hint=hint)
-    raise DaemonFailedError(
-        f"{name}: the Docker daemon says: {message}", hint="look into the daemon's log, or use --engine registry"
     )
